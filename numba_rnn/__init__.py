@@ -1,0 +1,77 @@
+"""Elman recurrent neural networks as Numba kernels.
+
+    >>> import numpy as np
+    >>> import numba_rnn as nr
+    >>> rnn = nr.RNN(input_size=4, hidden_size=8, rng=0)
+    >>> output, h_n = rnn(np.zeros((10, 3, 4), np.float32))
+
+Names are imported when they are first used, so that ``import numba_rnn`` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from . import losses, optim, reference
+    from .linear import Linear
+    from .packed import (
+        PackedSequence,
+        pack_padded_sequence,
+        pack_sequence,
+        pad_packed_sequence,
+        pad_sequence,
+        unpack_sequence,
+        unpad_sequence,
+    )
+    from .rnn import RNN, RNNCell
+    from .versions import show_versions
+
+_MODULES = ("losses", "optim", "reference")
+_NAMES = {
+    "RNN": "rnn",
+    "RNNCell": "rnn",
+    "Linear": "linear",
+    "PackedSequence": "packed",
+    "pack_padded_sequence": "packed",
+    "pad_packed_sequence": "packed",
+    "pack_sequence": "packed",
+    "unpack_sequence": "packed",
+    "pad_sequence": "packed",
+    "unpad_sequence": "packed",
+    "show_versions": "versions",
+}
+
+__all__ = [
+    "RNN",
+    "Linear",
+    "PackedSequence",
+    "RNNCell",
+    "losses",
+    "optim",
+    "pack_padded_sequence",
+    "pack_sequence",
+    "pad_packed_sequence",
+    "pad_sequence",
+    "reference",
+    "show_versions",
+    "unpack_sequence",
+    "unpad_sequence",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _NAMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

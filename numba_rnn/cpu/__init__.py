@@ -1,0 +1,177 @@
+"""The CPU backend: NumPy arrays in, NumPy arrays out, Numba kernels in between.
+
+    tile.py        the register tile, in vector instructions; the only clever file
+    packing.py     matrices in the order in which the tile reads them
+    products.py    matrix products over tables of rows
+    recurrence.py  one RNN layer: forward, and backward beside it
+    linear.py      the linear map: forward, and backward beside it
+    dropout.py     masks from a key
+    parallel.py    how work is split over threads
+    build.py       how kernels are compiled and cached
+
+This file allocates memory, decides the split and calls the kernels, nothing else.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..layout import Layout
+from . import dropout as _dropout
+from . import linear, recurrence
+from .bands import bands
+from .parallel import run, split, threads
+from .tile import RELU, TANH, lanes
+
+F = {"tanh": TANH, "relu": RELU}
+
+
+class _Alias:
+    """Memory of a read-only array as Numba wants it: a read-only type would compile anew."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array  # keeps the memory alive
+        self.__array_interface__ = array.__array_interface__ | {
+            "data": (array.__array_interface__["data"][0], False)
+        }
+
+
+def rows(array: np.ndarray, features: int) -> np.ndarray:
+    """An array's memory as rows, shape (R, features): the array itself where it is in C order."""
+    if type(array) is not np.ndarray:
+        array = np.asarray(array)
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        array = np.array(array, order="C")
+    if not array.flags.writeable:
+        array = np.asarray(_Alias(array))
+    return array.reshape(array.size // features if features else 0, features)
+
+
+empty = np.empty
+zeros = np.zeros
+
+
+def rnn_forward(
+    x: np.ndarray,
+    h_0: np.ndarray,
+    h_n: np.ndarray,
+    weights: np.ndarray,
+    places: np.ndarray,
+    layout: Layout,
+    H: int,
+    D: int,
+    nonlinearity: str,
+) -> np.ndarray:
+    """Run one layer, both directions, and fill h_n.
+
+    Parameters
+    ----------
+    x : ndarray, shape (R, I)
+    h_0, h_n : ndarray, shape (D, N, H)
+    weights : ndarray, shape (P,)
+        The layer's parameters.
+    places : ndarray of int64, shape (D, 4)
+        Where w_ih, w_hh, b_ih, b_hh start in weights, -1 for no bias.
+
+    Returns
+    -------
+    output : ndarray, shape (R, D·H)
+        Zero in rows that are no real step.
+    """
+    I = x.shape[1]
+    output = (zeros if layout.has_padding else empty)((layout.rows, D * H), x.dtype)
+    parts, blocks, slices = split(layout, float(layout.real_steps) * D * H * (I + H), D)
+    arguments = (
+        bands(x.dtype), output.reshape(-1), h_n.reshape(-1), x.reshape(-1), h_0.reshape(-1),
+        weights, places,
+        layout.step_row, layout.batch_row, layout.lengths, layout.order, layout.blocks(blocks),
+        I, H, D, F[nonlinearity], lanes(x.dtype), parts, slices,
+    )  # fmt: skip
+    run(recurrence.forward, parts, arguments)
+    return output
+
+
+def rnn_backward(
+    x: np.ndarray,
+    h_0: np.ndarray,
+    output: np.ndarray,
+    weights: np.ndarray,
+    places: np.ndarray,
+    layout: Layout,
+    H: int,
+    D: int,
+    nonlinearity: str,
+    grad_output: np.ndarray | None,
+    grad_h_n: np.ndarray | None,
+    dh_0: np.ndarray,
+    gradients: np.ndarray,
+    state_gradients: bool,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Run one layer backward; fill dh_0, shape (D, N, H), and gradients, shape (P,), from zeros.
+
+    Parameters
+    ----------
+    grad_output : ndarray, shape (R, D·H), or None for zeros
+    grad_h_n : ndarray, shape (D, N, H), or None for zeros
+
+    Returns
+    -------
+    dx : ndarray, shape (R, I)
+    dh : ndarray, shape (R, D·H), or None
+        dL/dh_t, where state_gradients asks for it.
+    """
+    I, dtype = x.shape[1], x.dtype
+    allocate = zeros if layout.has_padding else empty
+    dx = allocate(x.shape, dtype)
+    delta = empty((layout.rows, D * H), dtype)
+    dh = allocate((layout.rows, D * H) if state_gradients else (0, 0), dtype)
+    if grad_output is None:
+        grad_output = zeros((1, D * H), dtype)
+    if grad_h_n is None:
+        grad_h_n = empty(0, dtype)
+    parts, blocks, slices = split(layout, float(layout.real_steps) * D * H * (I + H) * 2, D)
+    arguments = (
+        bands(dtype), dx.reshape(-1), dh_0.reshape(-1), gradients, delta.reshape(-1),
+        dh.reshape(-1), grad_output.reshape(-1), grad_h_n.reshape(-1),
+        x.reshape(-1), h_0.reshape(-1), output.reshape(-1), weights, places,
+        layout.step_row, layout.batch_row, layout.lengths, layout.order, layout.blocks(blocks),
+        I, H, D, F[nonlinearity], lanes(dtype), parts, slices,
+    )  # fmt: skip
+    run(recurrence.backward, parts, arguments)
+    return dx, dh if state_gradients else None
+
+
+def linear_forward(x: np.ndarray, weights: np.ndarray, out_features: int) -> np.ndarray:
+    """Y = x·wᵀ + b: x (M, I), weights w (O, I) and perhaps b (O,) in one vector, y (M, O)."""
+    M, I = x.shape
+    y = empty((M, out_features), x.dtype)
+    parts = threads(float(M) * I * out_features)
+    arguments = (
+        bands(x.dtype), y.reshape(-1), x.reshape(-1), weights,
+        M, I, out_features, lanes(x.dtype), parts,
+    )  # fmt: skip
+    run(linear.forward, parts, arguments)
+    return y
+
+
+def linear_backward(
+    x: np.ndarray, weights: np.ndarray, out_features: int, grad_output: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return dx (M, I) and the gradients of the parameters, laid out as weights."""
+    M, I = x.shape
+    dx, gradients = empty(x.shape, x.dtype), zeros(weights.shape, x.dtype)
+    parts = threads(2.0 * M * I * out_features)
+    arguments = (
+        bands(x.dtype), dx.reshape(-1), gradients, grad_output.reshape(-1), x.reshape(-1), weights,
+        M, I, out_features, lanes(x.dtype), parts,
+    )  # fmt: skip
+    run(linear.backward, parts, arguments)
+    return dx, gradients
+
+
+def dropout(x: np.ndarray, probability: float, key: int, layer: int) -> np.ndarray:
+    """Drop elements of x by the mask that (key, layer) gives for its size."""
+    out = empty(x.shape, x.dtype)
+    parts = threads(10.0 * x.size)
+    run(_dropout.dropout, parts, (out.reshape(-1), x.reshape(-1), probability, key, layer, parts))
+    return out

@@ -1,0 +1,105 @@
+"""The one place that decides how many threads a piece of work gets, and how it enters the pool.
+
+There is one pool, Numba's, and `numba.set_num_threads` rules it. Work too small to win from more
+threads runs in the calling thread, without a launch; so does all work in a forked child, since the
+pool's threads don't live on there (and GNU OpenMP ends a child that asks for them).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numba
+
+from .build import Shell
+
+# Multiply-adds that two threads must have to gain more than a launch costs (a few microseconds;
+# the workqueue layer needs a hundred).
+WORTH_A_LAUNCH = 400_000
+WORTH_A_LAUNCH_WORKQUEUE = 20_000_000
+# Hidden units are split over threads, with one launch a step, from this much work a step on.
+WORTH_A_LAUNCH_EACH_STEP = 100_000
+
+_entering = threading.Lock()
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked, _entering
+    _forked = True
+    _entering = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _layer() -> str | None:
+    """Name of Numba's threading layer, None before its first use."""
+    try:
+        return numba.threading_layer()
+    except ValueError:
+        return None
+
+
+def threads(work: float) -> int:
+    """How many threads a piece of work is worth, in multiply-adds."""
+    if work < WORTH_A_LAUNCH or _forked:
+        return 1
+    if work < WORTH_A_LAUNCH_WORKQUEUE and _layer() == "workqueue":
+        return 1
+    return numba.get_num_threads()
+
+
+def split(layout: Any, work: float, directions: int) -> tuple[int, int, int]:
+    """How a layer is split: threads, ranges of samples, ranges of hidden units.
+
+    Samples walk through time on their own, so splitting them needs one launch for a whole
+    sequence. Where there are fewer samples than threads could use, hidden units are split instead,
+    which takes a launch at every step.
+    """
+    parts = threads(work)
+    if parts == 1:
+        return 1, blocks_of(layout.batch, 1), 1
+    ways = parts // directions if parts % directions == 0 else parts
+    steps = max(int(layout.lengths[0]), 1) if layout.batch else 1
+    if (
+        layout.batch < SAMPLES_A_THREAD * ways
+        and ways > 1
+        and work / steps >= WORTH_A_LAUNCH_EACH_STEP
+        and _layer() != "workqueue"
+    ):
+        return parts, 1, ways
+    return parts, blocks_of(layout.batch, min(ways, max(layout.batch, 1))), 1
+
+
+SAMPLES_A_THREAD = 3  # with fewer, a tile is too low to be fast
+SAMPLES_A_BLOCK = 48  # with more, the states of a block leave the nearest cache
+
+
+def blocks_of(batch: int, ways: int) -> int:
+    """Number of ranges to cut a batch into: a multiple of `ways`, each range not too large."""
+    return ways * max(1, -(-batch // (ways * SAMPLES_A_BLOCK)))
+
+
+def run(shell: Shell, parts: int, arguments: Sequence[Any]) -> None:
+    """Call a kernel in the way its split asks for."""
+    if parts == 1:
+        shell.serial(*arguments)
+        return
+    if _layer() in ("omp", "tbb"):
+        shell.parallel(*arguments)
+        return
+    # The workqueue layer ends the process when two threads enter it at once, and before the first
+    # launch nobody knows which layer it will be. A thread that finds the pool taken does all the
+    # work itself, with the same result.
+    if _entering.acquire(blocking=False):
+        try:
+            shell.parallel(*arguments)
+        finally:
+            _entering.release()
+    else:
+        shell.serial(*arguments)

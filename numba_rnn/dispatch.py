@@ -1,0 +1,27 @@
+"""The one place that knows array types: it finds the backend for an array.
+
+A backend is a module with the functions
+
+    rows(array, features)                                   -> memory of a kernel, (R, features)
+    zeros(shape, dtype), empty(shape, dtype)                 -> arrays of the backend's own
+    rnn_forward, rnn_backward, linear_forward, linear_backward, dropout
+
+`numba_rnn.cpu` describes them. Backends are imported when an array of theirs is first seen.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+
+def backend(array: Any) -> ModuleType:
+    """Return the backend module for an array."""
+    if isinstance(array, np.ndarray):
+        return importlib.import_module("numba_rnn.cpu")
+    raise TypeError(
+        f"no backend for arrays of type {type(array).__module__}.{type(array).__name__}"
+    )

@@ -1,0 +1,104 @@
+"""Where in memory step t of sample n lies: padded, batch first and packed input are one.
+
+Input, output and their gradients are 2-D inside: (R, features), one row a step of a sample. Row
+step_row[t] + batch_row[i] holds step t of the i-th longest sample:
+
+    padded (L, N, .)        step_row = 0, N, 2N, ...      batch_row = the sample's place
+    batch first (N, L, .)   step_row = 0, 1, 2, ...       batch_row = L times the sample's place
+    packed (sum, .)         step_row = offsets of steps   batch_row = 0, 1, 2, ...
+
+so nothing is ever transposed, padded or packed in order to be computed on.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+
+class Layout:
+    """The rows of a batch.
+
+    Attributes
+    ----------
+    rows : int
+        Rows of memory, padding included.
+    step_row : ndarray of int64, shape (L,)
+    batch_row, lengths, order : ndarray of int64, shape (N,)
+        Samples come longest first; `order` gives their places in the caller's batch.
+    has_padding : bool
+        Whether some rows are no real step.
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        step_row: np.ndarray,
+        batch_row: np.ndarray,
+        lengths: np.ndarray,
+        order: np.ndarray,
+    ) -> None:
+        self.rows, self.step_row, self.batch_row = rows, step_row, batch_row
+        self.lengths, self.order = lengths, order
+        self.real_steps = int(lengths.sum())
+        self.has_padding = self.real_steps < rows
+        self._blocks: dict[int, np.ndarray] = {}
+
+    @property
+    def batch(self) -> int:
+        """Number of samples, N."""
+        return len(self.lengths)
+
+    def blocks(self, count: int) -> np.ndarray:
+        """Cut the samples into `count` ranges with nearly equal numbers of real steps.
+
+        Returns the ends of the ranges, shape (count + 1,).
+        """
+        bounds = self._blocks.get(count)
+        if bounds is None:
+            steps = np.concatenate([[0], np.cumsum(self.lengths)])
+            shares = steps[-1] * np.arange(count + 1) / count
+            bounds = np.searchsorted(steps, shares - 0.5)
+            bounds[0], bounds[-1] = 0, self.batch
+            bounds = np.maximum.accumulate(np.minimum(bounds, self.batch)).astype(np.int64)
+            self._blocks[count] = bounds
+        return bounds
+
+    @cached_property
+    def row_table(self) -> np.ndarray:
+        """Row of step t of the caller's sample n, shape (L, N), -1 where there is no such step."""
+        table = np.full((len(self.step_row), self.batch), -1, np.int64)
+        step = np.arange(len(self.step_row))[:, None]
+        real = step < self.lengths
+        table[:, self.order] = np.where(real, self.step_row[:, None] + self.batch_row, -1)
+        return table
+
+
+@lru_cache(maxsize=32)
+def padded(steps: int, batch: int, batch_first: bool) -> Layout:
+    """Layout of (L, N, .) or, batch first, (N, L, .) without lengths."""
+    place = np.arange(batch, dtype=np.int64)
+    step = np.arange(steps, dtype=np.int64)
+    lengths = np.full(batch, steps, np.int64)
+    if batch_first:
+        return Layout(steps * batch, step, place * steps, lengths, place)
+    return Layout(steps * batch, step * batch, place, lengths, place)
+
+
+def padded_lengths(steps: int, batch_first: bool, lengths: np.ndarray) -> Layout:
+    """Layout of padded input with a length for each sample, in the caller's order."""
+    full = padded(steps, len(lengths), batch_first)
+    order = np.argsort(-lengths, kind="stable")
+    return Layout(full.rows, full.step_row, full.batch_row[order], lengths[order], order)
+
+
+def packed(batch_sizes: np.ndarray, sorted_indices: np.ndarray | None) -> Layout:
+    """Layout of the data of a packed sequence."""
+    batch = int(batch_sizes[0])
+    ends = np.cumsum(batch_sizes)
+    # Sample i has a step t where batch_sizes[t] > i, so its length is the number of such t.
+    lengths = np.searchsorted(-batch_sizes, -np.arange(batch), side="left").astype(np.int64)
+    place = np.arange(batch, dtype=np.int64)
+    order = place if sorted_indices is None else sorted_indices
+    return Layout(int(ends[-1]), ends - batch_sizes, place, lengths, order)

@@ -1,0 +1,125 @@
+"""The linear layer: the readout on top of an RNN."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from . import validation
+from .dispatch import backend
+from .parameters import Parametrised, generator, linear_shapes
+from .tape import LinearGradients, LinearTape, read_only
+
+
+class Linear(Parametrised):
+    """Linear map of the last axis: y = x Wᵀ + b.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Size of the last axis of x and of y.
+    bias : bool, default True
+    dtype : dtype, default np.float32
+        np.float32 or np.float64.
+    rng : None, int or numpy.random.Generator, default None
+        Source of the initial parameters, U(-1/sqrt(in_features), 1/sqrt(in_features)), as in torch.
+
+    Attributes
+    ----------
+    weight : ndarray, shape (out_features, in_features)
+    bias : ndarray, shape (out_features,), or None
+    parameters : dict of str to ndarray
+    flat_parameters : ndarray, shape (P,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numba_rnn as nr
+    >>> readout = nr.Linear(8, 1, rng=0)
+    >>> tape = readout.forward(np.ones((5, 3, 8), np.float32))
+    >>> tape.output.shape
+    (5, 3, 1)
+    >>> tape.backward(np.ones_like(tape.output)).parameters["bias"]
+    array([15.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        dtype: DTypeLike = np.float32,
+        rng: int | np.random.Generator | None = None,
+    ) -> None:
+        self.in_features = validation.positive_int("in_features", in_features)
+        self.out_features = validation.positive_int("out_features", out_features)
+        has_bias = validation.flag("bias", bias)
+        dtype = validation.float_dtype("dtype", dtype)
+        shapes = linear_shapes(self.in_features, self.out_features, has_bias)
+        if not has_bias:
+            self.__dict__["bias"] = None
+        self._create(shapes, 1 / math.sqrt(self.in_features), dtype, generator(rng))
+
+    def __repr__(self) -> str:
+        parts = [str(self.in_features), str(self.out_features)]
+        if "bias" not in self._shapes:
+            parts.append("bias=False")
+        if self.dtype != np.float32:
+            parts.append(f"dtype={self.dtype}")
+        return f"Linear({', '.join(parts)})"
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Map the last axis and keep nothing for backward.
+
+        Parameters
+        ----------
+        x : ndarray, shape (..., in_features)
+
+        Returns
+        -------
+        ndarray, shape (..., out_features)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is no array of the layer's dtype with in_features on its last axis.
+        """
+        x = validation.features("x", x, self.dtype, self.in_features, (("...",),))
+        module = backend(x)
+        y = module.linear_forward(module.rows(x, self.in_features), self._flat, self.out_features)
+        return y.reshape(*x.shape[:-1], self.out_features)
+
+    def forward(self, x: np.ndarray) -> LinearTape:
+        """Map the last axis and keep what backward needs; parameters and errors as in a call.
+
+        x must not be changed before the last backward: the tape refers to it.
+
+        Returns
+        -------
+        LinearTape
+            With ``output`` and ``backward(grad_output)``.
+        """
+        x = validation.features("x", x, self.dtype, self.in_features, (("...",),))
+        module = backend(x)
+        rows, weights = module.rows(x, self.in_features), self._flat.copy()
+        x_shape, shape = x.shape, (*x.shape[:-1], self.out_features)
+        shapes, dtype, out_features = self._shapes, self.dtype, self.out_features
+        y = module.linear_forward(rows, weights, out_features)
+
+        def backward(grad_output: Any) -> LinearGradients:
+            grad = validation.shaped("grad_output", grad_output, shape, dtype)
+            dx, gradients = module.linear_backward(
+                rows, weights, out_features, module.rows(grad, out_features)
+            )
+            return LinearGradients(input=dx.reshape(x_shape), flat=gradients, _shapes=shapes)
+
+        return LinearTape(read_only(y.reshape(shape)), backward)

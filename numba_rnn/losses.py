@@ -1,0 +1,278 @@
+"""Losses that return their value and, beside it, the gradient that ``tape.backward`` takes.
+
+Every loss is called as ``(prediction, target, weights=None)`` and returns ``(value, gradient)``:
+
+    value    = sum(w * l) / sum(w), with l the loss of one element and w = 1 without weights
+    gradient = d value / d prediction, in the prediction's shape and dtype
+
+Where the weights sum to 0 (or there is no element) both are 0. A weight of 0 masks its element
+completely: neither prediction nor target is looked at there, be they NaN or out of range.
+Inside, everything is computed in float64.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import special
+
+from numba_rnn import validation
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+__all__ = ["binary_cross_entropy", "cross_entropy", "huber", "mae", "mse"]
+
+
+def mse(
+    prediction: np.ndarray, target: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[float, np.ndarray]:
+    """Mean squared error, l = (x - y)^2.
+
+    Parameters
+    ----------
+    prediction : ndarray of float32 or float64, any shape
+    target : array_like of real numbers, shape of the prediction
+    weights : array_like, broadcast to the shape of the prediction, optional
+        Finite and not negative; 0 masks an element.
+
+    Returns
+    -------
+    value : float
+    gradient : ndarray, shape and dtype of the prediction
+
+    Raises
+    ------
+    TypeError
+        If an argument has a wrong dtype.
+    ValueError
+        If the shapes do not fit or a weight is negative or not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numba_rnn import losses
+    >>> value, gradient = losses.mse(np.array([1.0, 5.0]), [2.0, 2.0])
+    >>> value, gradient
+    (5.0, array([-1.,  3.]))
+    >>> losses.mse(np.array([1.0, np.nan]), [2.0, 2.0], weights=[1, 0])
+    (1.0, array([-2.,  0.]))
+    """
+    x, y, w = _prepare(prediction, target, weights)
+    d = x - y
+    return _weighted_mean(d * d, 2 * d, w, prediction.dtype)
+
+
+def mae(
+    prediction: np.ndarray, target: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[float, np.ndarray]:
+    """Mean absolute error, l = ``|x - y|``; the gradient at x = y is 0, as in torch.
+
+    Parameters
+    ----------
+    prediction : ndarray of float32 or float64, any shape
+    target : array_like of real numbers, shape of the prediction
+    weights : array_like, broadcast to the shape of the prediction, optional
+        Finite and not negative; 0 masks an element.
+
+    Returns
+    -------
+    value : float
+    gradient : ndarray, shape and dtype of the prediction
+
+    Raises
+    ------
+    TypeError
+        If an argument has a wrong dtype.
+    ValueError
+        If the shapes do not fit or a weight is negative or not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numba_rnn import losses
+    >>> losses.mae(np.array([1.0, 5.0]), [2.0, 2.0])
+    (2.0, array([-0.5,  0.5]))
+    """
+    x, y, w = _prepare(prediction, target, weights)
+    d = x - y
+    return _weighted_mean(np.abs(d), np.sign(d), w, prediction.dtype)
+
+
+def huber(
+    prediction: np.ndarray,
+    target: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    delta: float = 1.0,
+) -> tuple[float, np.ndarray]:
+    """Huber's loss: squared near 0, absolute beyond delta.
+
+    l = d^2 / 2 where ``|d| <= delta``, else ``delta * (|d| - delta / 2)``, with d = x - y.
+
+    Parameters
+    ----------
+    prediction : ndarray of float32 or float64, any shape
+    target : array_like of real numbers, shape of the prediction
+    weights : array_like, broadcast to the shape of the prediction, optional
+        Finite and not negative; 0 masks an element.
+    delta : float
+        Where the parabola becomes a line; above 0.
+
+    Returns
+    -------
+    value : float
+    gradient : ndarray, shape and dtype of the prediction
+
+    Raises
+    ------
+    TypeError
+        If an argument has a wrong dtype.
+    ValueError
+        If the shapes do not fit, a weight is negative or not finite, or delta is not above 0.
+
+    References
+    ----------
+    P. J. Huber, "Robust estimation of a location parameter", Ann. Math. Statist. 35, 1964.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numba_rnn import losses
+    >>> losses.huber(np.array([2.5, 5.0]), [2.0, 2.0])
+    (1.3125, array([0.25, 0.5 ]))
+    """
+    delta = validation.real("delta", delta, 0, open_low=True, open_high=True)
+    x, y, w = _prepare(prediction, target, weights)
+    d = x - y
+    return _weighted_mean(special.huber(delta, d), np.clip(d, -delta, delta), w, prediction.dtype)
+
+
+def binary_cross_entropy(
+    prediction: np.ndarray, target: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[float, np.ndarray]:
+    """Binary cross-entropy of logits, l = -y log s(x) - (1 - y) log s(-x), s the logistic function.
+
+    Safe for logits of any size; s itself is never rounded to 0 or 1 first.
+
+    Parameters
+    ----------
+    prediction : ndarray of float32 or float64, any shape
+        Logits.
+    target : array_like of real numbers in [0, 1], shape of the prediction
+    weights : array_like, broadcast to the shape of the prediction, optional
+        Finite and not negative; 0 masks an element.
+
+    Returns
+    -------
+    value : float
+    gradient : ndarray, shape and dtype of the prediction
+
+    Raises
+    ------
+    TypeError
+        If an argument has a wrong dtype.
+    ValueError
+        If the shapes do not fit, a target lies outside [0, 1], or a weight is negative or not
+        finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numba_rnn import losses
+    >>> value, gradient = losses.binary_cross_entropy(np.array([0.0, -1000.0]), [1, 1])
+    >>> round(value, 4), gradient
+    (500.3466, array([-0.25, -0.5 ]))
+    """
+    x, y, w = _prepare(prediction, target, weights, probabilities=True)
+    # all terms have one sign, so that nothing cancels: neither here nor in the gradient
+    loss = y * -special.log_expit(x) + (1 - y) * -special.log_expit(-x)
+    slope = (1 - y) * special.expit(x) - y * special.expit(-x)
+    return _weighted_mean(loss, slope, w, prediction.dtype)
+
+
+def cross_entropy(
+    prediction: np.ndarray, target: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[float, np.ndarray]:
+    """Cross-entropy of logits and classes, l = -log softmax(x)[y], log-sum-exp safe.
+
+    Parameters
+    ----------
+    prediction : ndarray of float32 or float64, shape (..., C)
+        Logits of C classes, on the last axis.
+    target : array_like of int, shape (...)
+        Classes, 0 to C - 1.
+    weights : array_like, broadcast to shape (...), optional
+        Finite and not negative; 0 masks a position. (They weigh positions, not classes.)
+
+    Returns
+    -------
+    value : float
+    gradient : ndarray, shape (..., C)
+        Of the prediction's dtype.
+
+    Raises
+    ------
+    TypeError
+        If an argument has a wrong dtype.
+    ValueError
+        If the shapes do not fit, a class is out of range, or a weight is negative or not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numba_rnn import losses
+    >>> logits = np.array([[0.0, 0.0], [3.0, -1.0]])
+    >>> value, gradient = losses.cross_entropy(logits, [0, -100], weights=[1, 0])
+    >>> round(value, 4)
+    0.6931
+    >>> gradient
+    array([[-0.5,  0.5],
+           [ 0. ,  0. ]])
+    """
+    prediction = validation.loss_prediction(prediction, classes=True)
+    w = validation.loss_weights(weights, prediction.shape[:-1])
+    used = w > 0
+    y = validation.loss_classes(target, prediction.shape, used)[..., None]
+    x = np.where(used[..., None], prediction, 0).astype(np.float64)
+
+    log_p = special.log_softmax(x, axis=-1)
+    loss = 0 - np.take_along_axis(log_p, y, axis=-1)[..., 0]
+    slope = np.exp(log_p)  # softmax(x) minus 1 at the class
+    np.put_along_axis(slope, y, np.take_along_axis(slope, y, axis=-1) - 1, axis=-1)
+    return _weighted_mean(loss, slope, w, prediction.dtype)
+
+
+def _prepare(
+    prediction: np.ndarray,
+    target: ArrayLike,
+    weights: ArrayLike | None,
+    *,
+    probabilities: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Check the arguments; return prediction and target in float64, 0 where masked, and weights."""
+    prediction = validation.loss_prediction(prediction)
+    w = validation.loss_weights(weights, prediction.shape)
+    used = w > 0
+    if probabilities:
+        target = validation.loss_probabilities(target, prediction.shape, used)
+    else:
+        target = validation.loss_target(target, prediction.shape)
+    x, y = (np.where(used, a, 0).astype(np.float64) for a in (prediction, target))
+    return x, y, w
+
+
+def _weighted_mean(
+    loss: np.ndarray, slope: np.ndarray, w: np.ndarray, dtype: np.dtype
+) -> tuple[float, np.ndarray]:
+    """Return sum(w l) / sum(w) and its gradient from the slopes dl/dx, which may have more axes."""
+    largest = w.max(initial=0)
+    if largest == 0:
+        return 0.0, np.zeros(slope.shape, dtype)
+    # divided by a power of two, which is exact, so that no sum of weights can overflow
+    w = np.ldexp(w, -np.frexp(largest)[1])
+    total = w.ravel().sum()  # raveled: the same order of summation for every memory layout
+    share = (w / total).reshape(w.shape + (1,) * (slope.ndim - w.ndim))
+    gradient = share * slope + 0.0  # -0 becomes 0
+    return float((w * loss).ravel().sum() / total), np.asarray(gradient, dtype=dtype, order="C")

@@ -1,0 +1,181 @@
+"""Parameters: names and shapes, initial values, and the one flat vector they live in."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from . import validation
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def cell_shapes(input_size: int, hidden_size: int, bias: bool, suffix: str = "") -> Shapes:
+    """Names and shapes of the parameters of one layer and direction."""
+    shapes: Shapes = {
+        f"weight_ih{suffix}": (hidden_size, input_size),
+        f"weight_hh{suffix}": (hidden_size, hidden_size),
+    }
+    if bias:
+        shapes[f"bias_ih{suffix}"] = (hidden_size,)
+        shapes[f"bias_hh{suffix}"] = (hidden_size,)
+    return shapes
+
+
+def rnn_shapes(
+    input_size: int, hidden_size: int, num_layers: int, bias: bool, directions: int
+) -> list[Shapes]:
+    """Names and shapes of the parameters of each layer, in torch's order."""
+    layers = []
+    for layer in range(num_layers):
+        features = input_size if layer == 0 else directions * hidden_size
+        shapes: Shapes = {}
+        for suffix in ("", "_reverse")[:directions]:
+            shapes |= cell_shapes(features, hidden_size, bias, f"_l{layer}{suffix}")
+        layers.append(shapes)
+    return layers
+
+
+def linear_shapes(in_features: int, out_features: int, bias: bool) -> Shapes:
+    """Names and shapes of the parameters of a linear map."""
+    shapes: Shapes = {"weight": (out_features, in_features)}
+    if bias:
+        shapes["bias"] = (out_features,)
+    return shapes
+
+
+def size(shapes: Shapes) -> int:
+    """Count the numbers that these parameters have together."""
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+def views(flat: np.ndarray, shapes: Shapes) -> dict[str, np.ndarray]:
+    """Cut a flat vector into the parameters that live in it, one after the other."""
+    result, start = {}, 0
+    for name, shape in shapes.items():
+        stop = start + math.prod(shape)
+        result[name] = flat[start:stop].reshape(shape)
+        start = stop
+    return result
+
+
+def places(shapes: Shapes, directions: int) -> np.ndarray:
+    """Where w_ih, w_hh, b_ih, b_hh of each direction start in a layer's own vector.
+
+    Returns an array of int64, shape (D, 4), with -1 for biases that are not there.
+    """
+    starts = np.cumsum([0, *(math.prod(shape) for shape in shapes.values())])[:-1]
+    result = np.full((directions, 4), -1, np.int64)
+    each = len(shapes) // directions
+    result[:, :each] = starts.reshape(directions, each)
+    return result
+
+
+class Parametrised:
+    """Base of the layers: named parameters that are views of one flat vector.
+
+    Reading ``layer.weight_ih_l0`` gives the live array, assigning to it copies values into it.
+    """
+
+    _shapes: Shapes
+    _flat: np.ndarray
+    _views: dict[str, np.ndarray]
+
+    def _create(
+        self, shapes: Shapes, bound: float, dtype: np.dtype, rng: np.random.Generator
+    ) -> None:
+        """Draw every parameter from U(-bound, bound), in order, as torch does."""
+        flat = rng.uniform(-bound, bound, size(shapes)).astype(dtype)
+        object.__setattr__(self, "_shapes", shapes)
+        self._adopt(flat)
+
+    def _adopt(self, flat: np.ndarray) -> None:
+        """Make a vector the memory of the parameters."""
+        object.__setattr__(self, "_flat", flat)
+        object.__setattr__(self, "_views", views(flat, self._shapes))
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        # Called only where ordinary look-up finds nothing; early on, _views itself may be missing.
+        found = self.__dict__.get("_views", {}).get(name)
+        if found is None:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return found
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__.get("_shapes", ()):
+            checked = validation.parameter(name, value, self._shapes[name], self.dtype)
+            self._views[name][...] = checked
+        elif name.startswith(("weight", "bias_")) or (name == "bias" and "bias" in self.__dict__):
+            known = ", ".join(self._shapes)
+            raise AttributeError(f"{type(self).__name__} has no parameter {name!r}; it has {known}")
+        else:
+            object.__setattr__(self, name, value)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._shapes]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """float32 or float64: of the parameters, the input and the output."""
+        return self._flat.dtype
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Live arrays by name, in torch's order."""
+        return dict(self._views)
+
+    @property
+    def flat_parameters(self) -> np.ndarray:
+        """All parameters as one vector, shape (P,), which is their memory.
+
+        What is written into it, by an optimiser or by ``layer.flat_parameters[:] = vector``, is
+        what the layer computes with.
+        """
+        return self._flat
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of the parameters by name, in torch's order."""
+        return {name: value.copy() for name, value in self._views.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Copy values into all parameters, or, where one doesn't fit, into none.
+
+        Parameters
+        ----------
+        state : mapping of str to array_like
+            Exactly the names of `state_dict`; NumPy arrays, torch CPU tensors or anything else
+            that ``np.asarray`` takes. Real floats are cast to the layer's dtype.
+
+        Raises
+        ------
+        TypeError
+            If state is no mapping, or a value is not of a real floating dtype.
+        ValueError
+            If a name is missing or unknown, or a shape differs.
+        """
+        checked = validation.state(state, self._shapes, self.dtype)
+        for name, value in checked.items():
+            self._views[name][...] = value
+
+    # Copies own their parameters: views would otherwise keep pointing into the original's vector.
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        del state["_views"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._adopt(self._flat)
+
+    def __copy__(self) -> Parametrised:
+        return copy.deepcopy(self)
+
+
+def generator(rng: int | np.random.Generator | None) -> np.random.Generator:
+    """Return a generator for `rng`: None, a seed or a generator, which is used as it is."""
+    return np.random.default_rng(validation.seed("rng", rng))

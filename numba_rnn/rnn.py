@@ -1,0 +1,515 @@
+"""The Elman RNN as the user holds it: a stack of layers (`RNN`) and a single step (`RNNCell`)."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from . import layout as layouts
+from . import validation
+from .dispatch import backend
+from .layout import Layout
+from .packed import PackedSequence
+from .parameters import Parametrised, cell_shapes, generator, rnn_shapes
+from .stack import Stack
+from .tape import CellGradients, CellTape, Gradients, Tape, read_only
+
+NONLINEARITIES = ("tanh", "relu")
+
+
+class RNN(Parametrised):
+    """Elman recurrent network: stacked layers, one or two directions, tanh or ReLU.
+
+    For every layer and step, with f the nonlinearity,
+
+        h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)
+
+    where x_t is the input or, above the first layer, the output of the layer below.
+
+    Parameters
+    ----------
+    input_size : int
+        Features of the input, I.
+    hidden_size : int
+        Units of every layer and direction, H.
+    num_layers : int, default 1
+        Layers on top of one another.
+    nonlinearity : {"tanh", "relu"}, default "tanh"
+    bias : bool, default True
+        Whether there are b_ih and b_hh.
+    batch_first : bool, default False
+        Whether batched input and output are (N, L, features) instead of (L, N, features). States
+        are (num_layers·D, N, H) all the same.
+    dropout : float, default 0.0
+        Probability with which an element of the output of every layer but the last is set to 0
+        in training mode, the others being scaled by 1 / (1 - dropout).
+    bidirectional : bool, default False
+        Whether a second direction (D = 2) reads each sequence from its end. Output is [forward,
+        reverse] on the last axis; the reverse h_n belongs to t = 0.
+    dtype : dtype, default np.float32
+        np.float32 or np.float64, of parameters, input and output.
+    rng : None, int or numpy.random.Generator, default None
+        Source of the initial parameters, U(-1/sqrt(H), 1/sqrt(H)), and of dropout.
+
+    Attributes
+    ----------
+    weight_ih_l{k}, weight_hh_l{k}, bias_ih_l{k}, bias_hh_l{k} : ndarray
+        Parameters of layer k, shapes (H, I) (or (H, D·H) above the first layer), (H, H), (H,) and
+        (H,), and the same with ``_reverse`` behind the name. They can be assigned to.
+    parameters : dict of str to ndarray
+        All of them, live, in torch's order.
+    flat_parameters : ndarray, shape (P,)
+        One vector that is their memory.
+    training : bool
+        Whether dropout acts; True for a new layer, as in torch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Warns
+    -----
+    UserWarning
+        If dropout > 0 with one layer, where it has no effect.
+
+    Notes
+    -----
+    The semantics, names and defaults are those of torch.nn.RNN, except that L = 0 and lengths of 0
+    are allowed: h_n is h_0 there.
+
+    References
+    ----------
+    J. L. Elman, "Finding structure in time", Cognitive Science 14(2), 1990.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numba_rnn as nr
+    >>> rnn = nr.RNN(4, 8, num_layers=2, bidirectional=True, rng=0)
+    >>> x = np.zeros((5, 3, 4), np.float32)
+    >>> output, h_n = rnn(x)
+    >>> output.shape, h_n.shape
+    ((5, 3, 16), (4, 3, 8))
+    >>> tape = rnn.forward(x, lengths=[5, 2, 0])
+    >>> grads = tape.backward(grad_h_n=np.ones_like(tape.h_n))
+    >>> list(grads.parameters)[:4]
+    ['weight_ih_l0', 'weight_hh_l0', 'bias_ih_l0', 'bias_hh_l0']
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        dtype: DTypeLike = np.float32,
+        rng: int | np.random.Generator | None = None,
+    ) -> None:
+        self.input_size = validation.positive_int("input_size", input_size)
+        self.hidden_size = validation.positive_int("hidden_size", hidden_size)
+        self.num_layers = validation.positive_int("num_layers", num_layers)
+        self.nonlinearity = validation.choice("nonlinearity", nonlinearity, NONLINEARITIES)
+        self._has_bias = validation.flag("bias", bias)
+        self.batch_first = validation.flag("batch_first", batch_first)
+        self.dropout = validation.dropout("dropout", dropout, self.num_layers)
+        self.bidirectional = validation.flag("bidirectional", bidirectional)
+        dtype = validation.float_dtype("dtype", dtype)
+        self.training = True
+        self._rng = generator(rng)
+        self._drawing = threading.Lock()
+        layers = rnn_shapes(
+            self.input_size, self.hidden_size, self.num_layers, self._has_bias, self._directions
+        )
+        self._stack = Stack(tuple(layers), self.hidden_size, self._directions, self.nonlinearity)
+        shapes = {name: shape for layer in layers for name, shape in layer.items()}
+        self._create(shapes, 1 / math.sqrt(self.hidden_size), dtype, self._rng)
+
+    @property
+    def bias(self) -> bool:
+        """Whether the layers have biases."""
+        return self._has_bias
+
+    @property
+    def _directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def __repr__(self) -> str:
+        parts = [str(self.input_size), str(self.hidden_size)]
+        defaults = {
+            "num_layers": 1,
+            "nonlinearity": "tanh",
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0.0,
+            "bidirectional": False,
+        }
+        for name, default in defaults.items():
+            if getattr(self, name) != default:
+                parts.append(f"{name}={getattr(self, name)!r}")
+        if self.dtype != np.float32:
+            parts.append(f"dtype={self.dtype}")
+        return f"RNN({', '.join(parts)})"
+
+    def train(self, mode: bool = True) -> RNN:
+        """Switch dropout on (or off, with mode False) and return the layer."""
+        self.training = validation.flag("mode", mode)
+        return self
+
+    def eval(self) -> RNN:
+        """Switch dropout off and return the layer."""
+        return self.train(False)
+
+    def __call__(
+        self,
+        x: np.ndarray | PackedSequence,
+        h_0: np.ndarray | None = None,
+        *,
+        lengths: Sequence[int] | np.ndarray | None = None,
+    ) -> tuple[Any, np.ndarray]:
+        """Run the network and keep nothing for backward.
+
+        Parameters and errors are those of `forward`.
+
+        Returns
+        -------
+        output : ndarray or PackedSequence, shape (L, N, D·H)
+        h_n : ndarray, shape (num_layers·D, N, H)
+        """
+        call = _Call(self, x, h_0, lengths)
+        (output,), h_n = call.run(self._flat, keep=False)
+        return call.like_input(output), call.state(h_n)
+
+    def forward(
+        self,
+        x: np.ndarray | PackedSequence,
+        h_0: np.ndarray | None = None,
+        *,
+        lengths: Sequence[int] | np.ndarray | None = None,
+    ) -> Tape:
+        """Run the network and keep what backward needs.
+
+        Parameters
+        ----------
+        x : ndarray or PackedSequence, shape (L, N, I)
+            (N, L, I) with batch_first; (L, I) for a single sequence. Not modified, and not to be
+            changed before the last backward: the tape refers to it.
+        h_0 : ndarray, shape (num_layers·D, N, H), optional
+            Initial states, layer by layer, forward then reverse; (num_layers·D, H) for a single
+            sequence. Zeros where left out.
+        lengths : array_like of int, shape (N,), optional
+            How many steps of each sample are real, in any order, 0 allowed. Output beyond a length
+            is 0, h_n is the last real state, and padding is never read.
+
+        Returns
+        -------
+        Tape
+            With output, h_n, layer_outputs and backward; ``output, h_n = tape`` works.
+
+        Raises
+        ------
+        TypeError
+            If x or h_0 is no array of the layer's dtype, or lengths are not integers.
+        ValueError
+            If a shape or a length doesn't fit, or a PackedSequence is malformed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import numba_rnn as nr
+        >>> rnn = nr.RNN(1, 4, batch_first=True, dtype=np.float64, rng=0)
+        >>> tape = rnn.forward(np.ones((2, 3, 1)), lengths=[3, 1])
+        >>> tape.output[1, 1:]
+        array([[0., 0., 0., 0.],
+               [0., 0., 0., 0.]])
+        """
+        call = _Call(self, x, h_0, lengths)
+        weights = self._flat.copy()
+        outputs, h_n = call.run(weights, keep=True)
+        layer_outputs = [read_only(call.shaped(output)) for output in outputs]
+        output = layer_outputs[-1]
+        if call.packed is not None:
+            output = PackedSequence(output, *call.packed[1:])
+
+        def backward(grad_output: Any, grad_h_n: Any, state_gradients: bool) -> Gradients:
+            return call.backward(weights, outputs, grad_output, grad_h_n, state_gradients)
+
+        return Tape(output, read_only(call.state(h_n)), layer_outputs, backward)
+
+    def _key(self) -> np.uint64 | None:
+        """Draw the key of a call's dropout masks; None where nothing is dropped."""
+        if not (self.training and self.dropout > 0 and self.num_layers > 1):
+            return None
+        with self._drawing:
+            return np.uint64(self._rng.integers(2**63))
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        del state["_drawing"]  # locks don't travel
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._drawing = threading.Lock()
+
+
+class _Call:
+    """One call of an `RNN`: its checked arguments, and the way back to the caller's layout."""
+
+    def __init__(self, rnn: RNN, x: Any, h_0: Any, lengths: Any) -> None:
+        self.stack, self.dtype, self.dropout = rnn._stack, rnn.dtype, rnn.dropout
+        self.shapes, self.batch_first = rnn._shapes, rnn.batch_first
+        features, states = rnn.input_size, rnn.num_layers * rnn._directions
+        self.width = rnn._directions * rnn.hidden_size
+        self.packed: tuple | None = None
+        self.unbatched = False
+        if isinstance(x, PackedSequence):
+            if lengths is not None:
+                raise ValueError("lengths must be None with a PackedSequence, which has its own")
+            self.packed = validation.packed_sequence(*x)
+            data = validation.features(
+                "x.data", self.packed[0], self.dtype, features, (("sum of lengths",),)
+            )
+            self.layout = layouts.packed(self.packed[1], self.packed[2])
+        else:
+            expected = (("N", "L") if self.batch_first else ("L", "N"), ("L",))
+            data = validation.features("x", x, self.dtype, features, expected)
+            self.unbatched = data.ndim == 2
+            self.layout = self._padded_layout(data, lengths)
+        self.leading = data.shape[:-1]
+        batch = () if self.unbatched else (self.layout.batch,)
+        self.state_shape = (states, *batch, rnn.hidden_size)
+        self.backend = backend(data)
+        inside = (states, self.layout.batch, rnn.hidden_size)
+        if h_0 is None:
+            self.h_0 = self.backend.zeros(inside, self.dtype)
+        else:
+            h_0 = validation.shaped("h_0", h_0, self.state_shape, self.dtype)
+            self.h_0 = self.backend.rows(h_0, rnn.hidden_size).reshape(inside)
+        self.x = self.backend.rows(data, features)
+        self.key = rnn._key()
+
+    def _padded_layout(self, data: np.ndarray, lengths: Any) -> Layout:
+        batch_first = self.batch_first and not self.unbatched
+        if self.unbatched:
+            steps, batch = data.shape[0], 1
+        else:
+            batch, steps = data.shape[:2] if batch_first else data.shape[1::-1]
+        if lengths is None:
+            return layouts.padded(steps, batch, batch_first)
+        if self.unbatched:
+            raise ValueError(
+                f"lengths must be None with unbatched input, got x of shape {data.shape}"
+            )
+        lengths = validation.lengths("lengths", lengths, batch, steps, zero_allowed=True)
+        return layouts.padded_lengths(steps, batch_first, lengths)
+
+    def run(self, weights: np.ndarray, keep: bool) -> tuple[list[np.ndarray], np.ndarray]:
+        return self.stack.forward(
+            self.backend, weights, self.x, self.h_0, self.layout, self.dropout, self.key, keep
+        )
+
+    def shaped(self, rows: np.ndarray) -> np.ndarray:
+        """Rows with the leading axes of the caller's x."""
+        return rows.reshape(*self.leading, rows.shape[1])
+
+    def like_input(self, rows: np.ndarray) -> np.ndarray | PackedSequence:
+        """Rows as what the caller's x was: packed for packed."""
+        if self.packed is None:
+            return self.shaped(rows)
+        return PackedSequence(rows, *self.packed[1:])
+
+    def state(self, h: np.ndarray) -> np.ndarray:
+        return h.reshape(self.state_shape)
+
+    def backward(
+        self,
+        weights: np.ndarray,
+        outputs: list[np.ndarray],
+        grad_output: Any,
+        grad_h_n: Any,
+        state_gradients: Any,
+    ) -> Gradients:
+        """Check gradients, run the stack backward and shape what comes out."""
+        state_gradients = validation.flag("state_gradients", state_gradients)
+        if grad_output is None and grad_h_n is None:
+            raise ValueError("grad_output or grad_h_n must be given, got None for both")
+        if grad_output is not None:
+            if isinstance(grad_output, PackedSequence):
+                grad_output = validation.same_packing("grad_output", grad_output, self.packed)
+            shape = (*self.leading, self.width)
+            grad_output = validation.shaped("grad_output", grad_output, shape, self.dtype)
+            grad_output = self.backend.rows(grad_output, self.width)
+        if grad_h_n is not None:
+            grad_h_n = validation.shaped("grad_h_n", grad_h_n, self.state_shape, self.dtype)
+            H = self.stack.hidden_size
+            grad_h_n = self.backend.rows(grad_h_n, H).reshape(self.h_0.shape)
+        dx, dh_0, gradients, states = self.stack.backward(
+            self.backend, weights, self.x, self.h_0, self.layout, self.dropout, self.key, outputs,
+            grad_output, grad_h_n, state_gradients,
+        )  # fmt: skip
+        return Gradients(
+            input=self.like_input(dx),
+            h_0=self.state(dh_0),
+            flat=gradients,
+            states=None if states is None else self._time_major(states),
+            _shapes=self.shapes,
+        )
+
+    def _time_major(self, states: list[np.ndarray]) -> np.ndarray:
+        """dL/dh_t of all layers, (R, D·H) each, as (num_layers·D, L, N, H), or packed rows."""
+        D, H = self.stack.directions, self.stack.hidden_size
+        apart = [layer[:, d * H : (d + 1) * H] for layer in states for d in range(D)]
+        if self.packed is not None:
+            return np.stack(apart)
+        together = np.stack([rows.reshape(*self.leading, H) for rows in apart])
+        if self.batch_first and not self.unbatched:
+            return np.ascontiguousarray(together.swapaxes(1, 2))
+        return together
+
+
+class RNNCell(Parametrised):
+    """One step of an Elman RNN: h' = f(W_ih x + b_ih + W_hh h + b_hh).
+
+    Step by step it computes the very bits that `RNN` computes for a whole sequence.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+        Features of the input, I, and units, H.
+    bias : bool, default True
+    nonlinearity : {"tanh", "relu"}, default "tanh"
+    dtype : dtype, default np.float32
+        np.float32 or np.float64.
+    rng : None, int or numpy.random.Generator, default None
+        Source of the initial parameters, U(-1/sqrt(H), 1/sqrt(H)).
+
+    Attributes
+    ----------
+    weight_ih, weight_hh, bias_ih, bias_hh : ndarray
+        Shapes (H, I), (H, H), (H,) and (H,). They can be assigned to.
+    parameters : dict of str to ndarray
+    flat_parameters : ndarray, shape (P,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import numba_rnn as nr
+    >>> cell = nr.RNNCell(2, 3, rng=0)
+    >>> h = None
+    >>> for x_t in np.ones((4, 2), np.float32):
+    ...     h = cell(x_t, h)
+    >>> h.shape
+    (3,)
+    >>> tape = cell.forward(x_t, h)
+    >>> tape.backward(np.ones_like(tape.h)).h.shape
+    (3,)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
+        *,
+        dtype: DTypeLike = np.float32,
+        rng: int | np.random.Generator | None = None,
+    ) -> None:
+        self.input_size = validation.positive_int("input_size", input_size)
+        self.hidden_size = validation.positive_int("hidden_size", hidden_size)
+        self._has_bias = validation.flag("bias", bias)
+        self.nonlinearity = validation.choice("nonlinearity", nonlinearity, NONLINEARITIES)
+        dtype = validation.float_dtype("dtype", dtype)
+        shapes = cell_shapes(self.input_size, self.hidden_size, self._has_bias)
+        self._stack = Stack((shapes,), self.hidden_size, 1, self.nonlinearity)
+        self._create(shapes, 1 / math.sqrt(self.hidden_size), dtype, generator(rng))
+
+    @property
+    def bias(self) -> bool:
+        """Whether the cell has biases."""
+        return self._has_bias
+
+    def __repr__(self) -> str:
+        parts = [str(self.input_size), str(self.hidden_size)]
+        if not self.bias:
+            parts.append("bias=False")
+        if self.nonlinearity != "tanh":
+            parts.append(f"nonlinearity={self.nonlinearity!r}")
+        if self.dtype != np.float32:
+            parts.append(f"dtype={self.dtype}")
+        return f"RNNCell({', '.join(parts)})"
+
+    def _checked(self, x: Any, h: Any) -> tuple:
+        """Backend, x as rows, h as (1, N, H), layout, and the shape of the state."""
+        dtype, I, H = self._flat.dtype, self.input_size, self.hidden_size
+        x = validation.features("x", x, dtype, I, (("N",), ()))
+        shape = (*x.shape[:-1], H)
+        module = backend(x)
+        rows = module.rows(x, I)
+        if h is None:
+            h = module.zeros((1, len(rows), H), dtype)
+        else:
+            h = module.rows(validation.shaped("h", h, shape, dtype), H).reshape(1, len(rows), H)
+        return module, rows, h, layouts.padded(1, len(rows), False), shape
+
+    def __call__(self, x: np.ndarray, h: np.ndarray | None = None) -> np.ndarray:
+        """Take one step and keep nothing for backward.
+
+        Parameters
+        ----------
+        x : ndarray, shape (N, I) or (I,)
+        h : ndarray, shape (N, H) or (H,), optional
+            Zeros where left out.
+
+        Returns
+        -------
+        ndarray, shape (N, H) or (H,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x or h is no array of the layer's dtype and the right shape.
+        """
+        module, rows, h, layout, shape = self._checked(x, h)
+        (output,), _ = self._stack.forward(module, self._flat, rows, h, layout, 0.0, None, False)
+        return output.reshape(shape)
+
+    def forward(self, x: np.ndarray, h: np.ndarray | None = None) -> CellTape:
+        """Take one step and keep what backward needs; parameters and errors as in a call.
+
+        Returns
+        -------
+        CellTape
+            With ``h`` and ``backward(grad_h)``.
+        """
+        module, rows, h, layout, shape = self._checked(x, h)
+        h = h.copy()  # the tape refers to x alone
+        weights = self._flat.copy()
+        call = (module, weights, rows, h, layout, 0.0, None)
+        outputs, _ = self._stack.forward(*call, True)
+        x_shape, shapes, dtype = x.shape, self._shapes, self.dtype
+
+        def backward(grad_h: Any) -> CellGradients:
+            grad = module.rows(validation.shaped("grad_h", grad_h, shape, dtype), shape[-1])
+            dx, dh, gradients, _ = self._stack.backward(*call, outputs, grad, None, False)
+            return CellGradients(
+                input=dx.reshape(x_shape), h=dh.reshape(shape), flat=gradients, _shapes=shapes
+            )
+
+        return CellTape(read_only(outputs[0].reshape(shape)), backward)

@@ -1,0 +1,218 @@
+"""What a forward pass keeps for its backward, and the gradients that come of it.
+
+A tape owns everything that it needs but x: a copy of the weights, its outputs and initial state,
+the key of its dropout masks. So tapes don't know of each other, and one may be played backward
+any number of times, from several threads, in training and in evaluation mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .packed import PackedSequence
+from .parameters import Shapes, views
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """Return a view that can't be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(frozen=True, eq=False)
+class _ParameterGradients:
+    flat: np.ndarray
+    _shapes: Shapes = field(repr=False)
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Gradients by parameter name, in the layer's order; views of `flat`."""
+        return views(self.flat, self._shapes)
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients(_ParameterGradients):
+    """Gradients of a loss with respect to everything an `RNN` was called with.
+
+    Attributes
+    ----------
+    input : ndarray or PackedSequence, shape of x
+        0 in padding.
+    h_0 : ndarray, shape (num_layers·D, N, H), without N where x was unbatched
+        Also where h_0 was left out.
+    parameters : dict of str to ndarray
+        By parameter name, in the layer's order.
+    flat : ndarray, shape (P,)
+        The memory of `parameters`, in the order of ``rnn.flat_parameters``.
+    states : ndarray or None, shape (num_layers·D, L, N, H)
+        dL/dh_t of every layer and direction, time-major, 0 beyond a length; without N where x was
+        unbatched; (num_layers·D, sum of lengths, H) where it was packed; None where it wasn't
+        asked for.
+    """
+
+    input: Any
+    h_0: np.ndarray
+    states: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class CellGradients(_ParameterGradients):
+    """Gradients with respect to what an `RNNCell` was called with.
+
+    Attributes
+    ----------
+    input : ndarray, shape of x
+    h : ndarray, shape (N, H) or (H,)
+    parameters : dict of str to ndarray
+    flat : ndarray, shape (P,)
+    """
+
+    input: np.ndarray
+    h: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class LinearGradients(_ParameterGradients):
+    """Gradients with respect to what a `Linear` was called with.
+
+    Attributes
+    ----------
+    input : ndarray, shape of x
+    parameters : dict of str to ndarray
+    flat : ndarray, shape (P,)
+    """
+
+    input: np.ndarray
+
+
+class Tape:
+    """A forward pass of an `RNN`, ready for `backward`.
+
+    ``output, h_n = tape`` works too. What a tape hands out is read-only. It refers to the input x,
+    which must not be changed before the last backward; everything else it keeps copies of, so the
+    layer may be trained on meanwhile.
+
+    Attributes
+    ----------
+    output : ndarray or PackedSequence, shape (L, N, D·H)
+        Or batch first, unbatched or packed, as x was.
+    h_n : ndarray, shape (num_layers·D, N, H)
+    layer_outputs : list of ndarray
+        The output of each layer before dropout, in the layout of `output` (for packed input, the
+        data).
+    """
+
+    def __init__(
+        self,
+        output: Any,
+        h_n: np.ndarray,
+        layer_outputs: list[np.ndarray],
+        backward: Callable[[Any, Any, bool], Gradients],
+    ) -> None:
+        self.output = output
+        self.h_n = h_n
+        self.layer_outputs = layer_outputs
+        self._backward = backward
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.output, self.h_n))
+
+    def backward(
+        self,
+        grad_output: np.ndarray | PackedSequence | None = None,
+        grad_h_n: np.ndarray | None = None,
+        *,
+        state_gradients: bool = False,
+    ) -> Gradients:
+        """Backpropagate through time.
+
+        Parameters
+        ----------
+        grad_output : ndarray or PackedSequence, shape of output, optional
+            dL/d(output). For packed input, a PackedSequence of the same layout or its data. What
+            lies beyond a length is not read. None: the loss doesn't depend on output.
+        grad_h_n : ndarray, shape of h_n, optional
+            dL/d(h_n). At least one of the two must be given.
+        state_gradients : bool, default False
+            Whether to return dL/dh_t of every state too.
+
+        Returns
+        -------
+        Gradients
+
+        Raises
+        ------
+        TypeError
+            If a gradient is no array or of another dtype than the layer.
+        ValueError
+            If a gradient has another shape than what it is the gradient of, or none is given.
+
+        References
+        ----------
+        P. J. Werbos, "Backpropagation through time: what it does and how to do it", Proceedings of
+        the IEEE 78(10), 1990.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import numba_rnn as nr
+        >>> rnn = nr.RNN(2, 3, rng=0)
+        >>> tape = rnn.forward(np.ones((4, 1, 2), np.float32))
+        >>> grads = tape.backward(np.ones_like(tape.output), state_gradients=True)
+        >>> grads.input.shape, grads.states.shape
+        ((4, 1, 2), (1, 4, 1, 3))
+        """
+        return self._backward(grad_output, grad_h_n, state_gradients)
+
+
+class CellTape:
+    """A step of an `RNNCell`, ready for ``backward(grad_h)``.
+
+    Attributes
+    ----------
+    h : ndarray, shape (N, H) or (H,)
+        The new state, read-only.
+    """
+
+    def __init__(self, h: np.ndarray, backward: Callable[[Any], CellGradients]) -> None:
+        self.h = h
+        self._backward = backward
+
+    def backward(self, grad_h: np.ndarray) -> CellGradients:
+        """Return the gradients of a loss, given dL/dh of the new state, shape of `h`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If grad_h is no array of the layer's dtype and the shape of `h`.
+        """
+        return self._backward(grad_h)
+
+
+class LinearTape:
+    """A forward pass of a `Linear`, ready for ``backward(grad_output)``.
+
+    Attributes
+    ----------
+    output : ndarray, shape (..., out_features)
+        Read-only.
+    """
+
+    def __init__(self, output: np.ndarray, backward: Callable[[Any], LinearGradients]) -> None:
+        self.output = output
+        self._backward = backward
+
+    def backward(self, grad_output: np.ndarray) -> LinearGradients:
+        """Return the gradients of a loss, given dL/d(output), shape of `output`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If grad_output is no array of the layer's dtype and the shape of `output`.
+        """
+        return self._backward(grad_output)

@@ -1,0 +1,669 @@
+"""Every check of what a user passes in, in one place.
+
+Each function names the argument, says what was expected and shows what came. Checks come before
+any work, so that a refused call has changed nothing.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def describe(value: Any) -> str:
+    """Say in a few words what a value is: its shape and dtype, or its type and itself."""
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{type(value).__name__} of shape {tuple(value.shape)} and dtype {value.dtype}"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+# --- numbers, flags and choices -----------------------------------------------------------------
+
+
+def positive_int(name: str, value: Any) -> int:
+    """Return a size as an int; booleans and floats are refused as torch refuses them."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an int, got {describe(value)}")
+    if value <= 0:
+        raise ValueError(f"{name} must be positive, got {value}")
+    return int(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return a bool; anything else, 0 and 1 included, is refused."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {describe(value)}")
+    return bool(value)
+
+
+def real(
+    name: str,
+    value: Any,
+    low: float = -np.inf,
+    high: float = np.inf,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> float:
+    """Return a real number within bounds as a float; NaN is out of every bound."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, float, np.integer, np.floating)
+    ):
+        raise TypeError(f"{name} must be a real number, got {describe(value)}")
+    above = value > low if open_low else value >= low
+    below = value < high if open_high else value <= high
+    if not (above and below):
+        left, right = "(["[not open_low], ")]"[not open_high]
+        raise ValueError(f"{name} must lie in {left}{low:g}, {high:g}{right}, got {value}")
+    return float(value)
+
+
+def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    """Return one of the allowed words."""
+    if not isinstance(value, str) or value not in allowed:
+        words = " or ".join(repr(word) for word in allowed)
+        raise ValueError(f"{name} must be {words}, got {describe(value)}")
+    return value
+
+
+def float_dtype(name: str, value: Any) -> np.dtype:
+    """Return float32 or float64 as a dtype; everything else is refused."""
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        dtype = None
+    if value is None or dtype not in FLOAT_DTYPES:
+        raise ValueError(f"{name} must be np.float32 or np.float64, got {describe(value)}")
+    return dtype
+
+
+def seed(name: str, value: Any) -> int | np.random.Generator | None:
+    """Return what a random generator can be made from."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, np.integer, np.random.Generator, type(None))
+    ):
+        raise TypeError(f"{name} must be None, an int or a numpy Generator, got {describe(value)}")
+    if isinstance(value, (int, np.integer)) and value < 0:
+        raise ValueError(f"{name} must not be negative, got {value}")
+    return value
+
+
+def dropout(name: str, value: Any, num_layers: int) -> float:
+    """Return the probability that an element is dropped."""
+    probability = real(name, value, 0, 1)
+    if probability > 0 and num_layers == 1:
+        warnings.warn(
+            f"{name} acts between layers, so {name}={value} has no effect with num_layers=1",
+            UserWarning,
+            stacklevel=4,
+        )
+    return probability
+
+
+# --- parameters ---------------------------------------------------------------------------------
+
+
+def parameter(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return real floats of the right shape in the layer's dtype."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be an array, got {describe(value)}: {error}") from error
+    if array.dtype.kind != "f":
+        raise TypeError(
+            f"{name} must be of a real floating dtype, got {array.dtype}; "
+            f"convert with np.asarray({name}, dtype=np.{dtype.name})"
+        )
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinity, as in NumPy
+        return array.astype(dtype)
+
+
+def state(value: Any, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype) -> dict:
+    """Return a state dict with exactly the expected names, every value checked."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"state must be a mapping of names to arrays, got {describe(value)}")
+    missing = [name for name in shapes if name not in value]
+    unknown = [repr(name) for name in value if name not in shapes]
+    if missing or unknown:
+        problems = [f"missing {', '.join(missing)}"] if missing else []
+        problems += [f"unknown {', '.join(unknown)}"] if unknown else []
+        raise ValueError(f"state must have exactly {', '.join(shapes)}: {'; '.join(problems)}")
+    return {name: parameter(name, value[name], shape, dtype) for name, shape in shapes.items()}
+
+
+# --- input and gradients of the layers ----------------------------------------------------------
+
+
+def floats(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
+    """Return an array of exactly the layer's dtype; nothing is converted silently."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(
+            f"{name} must be a NumPy array of dtype {dtype}, got {describe(value)}; "
+            f"convert with np.asarray({name}, dtype=np.{dtype.name})"
+        )
+    if value.dtype != dtype:
+        fix = f"convert with {name}.astype(np.{dtype.name})"
+        if value.dtype in FLOAT_DTYPES:
+            fix += f" or build the layer with dtype=np.{value.dtype.name}"
+        raise TypeError(
+            f"{name} must be of dtype {dtype}, as the layer is, got {value.dtype}; {fix}"
+        )
+    return value
+
+
+def shaped(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an array of exactly this shape and dtype."""
+    array = floats(name, value, dtype)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    return array
+
+
+def features(
+    name: str, value: Any, dtype: np.dtype, size: int, leading: tuple[tuple[str, ...], ...]
+) -> np.ndarray:
+    """Return an array with `size` features on its last axis.
+
+    `leading` lists what the axes before it may be, as in ``(("L", "N"), ("L",))``; ``("...",)``
+    stands for any.
+    """
+    array = floats(name, value, dtype)
+    fits = any(axes == ("...",) or array.ndim == len(axes) + 1 for axes in leading)
+    if not fits or array.ndim == 0 or array.shape[-1] != size:
+        shapes = " or ".join(f"({', '.join([*axes, str(size)])})" for axes in leading)
+        raise ValueError(f"{name} must have shape {shapes}, got {array.shape}")
+    return array
+
+
+# --- lengths and packed sequences ---------------------------------------------------------------
+
+
+def index_array(name: str, value: Any) -> np.ndarray:
+    """Return a 1-D sequence of integers as a new int64 array; booleans and floats are refused."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"{name} must be a 1-D sequence of integers, got {describe(value)}"
+        ) from error
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be 1-D, got {describe(value)}")
+    bare = not hasattr(value, "dtype")  # a list, a tuple, a range
+    if bare and array.size == 0:
+        return np.zeros(0, np.int64)
+    # NumPy reads [True, 2] as integers, so a list is looked through for booleans.
+    if array.dtype.kind not in "iu" or (
+        bare and any(isinstance(entry, (bool, np.bool_)) for entry in value)
+    ):
+        raise TypeError(
+            f"{name} must hold integers, got {describe(value)}; "
+            f"convert with np.asarray({name}, dtype=np.int64) if they are whole numbers"
+        )
+    result = array.astype(np.int64)
+    if array.dtype.kind == "u" and (result < 0).any():
+        raise ValueError(f"{name} must hold integers below 2**63, {offenders(array, result < 0)}")
+    return result
+
+
+def offenders(array: np.ndarray, bad: np.ndarray) -> str:
+    """Say which entries of a 1-D array are wrong, and where; the first five of them."""
+    where = np.flatnonzero(bad)
+    shown = ", ".join(f"{array[k]} at index {k}" for k in where[:5])
+    return f"got {shown}" + (f" and {where.size - 5} more" if where.size > 5 else "")
+
+
+def lengths(name: str, value: Any, batch: int, longest: int, *, zero_allowed: bool) -> np.ndarray:
+    """Return one length a sequence as a new int64 array, shape (N,), in the given order."""
+    result = index_array(name, value)
+    if result.size != batch:
+        raise ValueError(
+            f"{name} must hold one length for each of the {batch} sequences, got {result.size}"
+        )
+    low = 0 if zero_allowed else 1
+    bad = (result < low) | (result > longest)
+    if bad.any():
+        raise ValueError(
+            f"{name} must lie between {low} and {longest}, the padded length, "
+            f"{offenders(result, bad)}"
+        )
+    return result
+
+
+def decreasing_lengths(name: str, value: np.ndarray) -> None:
+    """Refuse lengths that grow somewhere: what enforce_sorted=True asks for."""
+    if (value[1:] > value[:-1]).any():
+        k = int(np.argmax(value[1:] > value[:-1]))
+        raise ValueError(
+            f"{name} must not grow with enforce_sorted=True, got {value[k]} followed by "
+            f"{value[k + 1]} at index {k + 1}; sort the sequences or pass enforce_sorted=False"
+        )
+
+
+def packed_sequence(
+    data: Any, batch_sizes: Any, sorted_indices: Any = None, unsorted_indices: Any = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Return the four parts of a well-formed packed sequence as arrays.
+
+    `data` is passed on as it is, not copied. The three index arrays are new int64 arrays, so that
+    what was checked is what is used, whatever happens to the caller's own. An index array that is
+    missing is derived from the other one.
+    """
+    data = any_array("data", data, 1)
+    sizes = index_array("batch_sizes", batch_sizes)
+    if sizes.size == 0:
+        raise ValueError("batch_sizes must hold at least one step, got none")
+    if (sizes <= 0).any():
+        raise ValueError(f"batch_sizes must be positive, {offenders(sizes, sizes <= 0)}")
+    if (sizes[1:] > sizes[:-1]).any():
+        k = int(np.argmax(sizes[1:] > sizes[:-1]))
+        raise ValueError(
+            f"batch_sizes must not grow, got {sizes[k]} followed by {sizes[k + 1]} at index {k + 1}"
+        )
+    ends = np.cumsum(sizes)  # a sum that overflows shows as a negative end
+    if ends[-1] != len(data) or ends.min() < 0:
+        total = sum(sizes.tolist())
+        raise ValueError(
+            f"batch_sizes must sum to the {len(data)} rows of data, got a sum of {total}"
+        )
+    batch = int(sizes[0])
+    order = None if sorted_indices is None else _order("sorted_indices", sorted_indices, batch)
+    back = None if unsorted_indices is None else _order("unsorted_indices", unsorted_indices, batch)
+    if order is not None and back is not None:
+        wrong = back[order] != np.arange(batch)
+        if wrong.any():
+            k = int(np.argmax(wrong))
+            raise ValueError(
+                "unsorted_indices must be the inverse of sorted_indices, got "
+                f"unsorted_indices[sorted_indices[{k}]] = {back[order[k]]}"
+            )
+    elif order is not None:
+        back = _inverse(order)
+    elif back is not None:
+        order = _inverse(back)
+    return data, sizes, order, back
+
+
+def _order(name: str, value: Any, batch: int) -> np.ndarray:
+    """Return a permutation of range(batch)."""
+    order = index_array(name, value)
+    if order.size != batch:
+        raise ValueError(
+            f"{name} must hold one index for each of the {batch} sequences, got {order.size}"
+        )
+    bad = (order < 0) | (order >= batch)
+    if not bad.any():
+        bad = np.bincount(order, minlength=batch)[order] > 1
+    if bad.any():
+        raise ValueError(f"{name} must be a permutation of range({batch}), {offenders(order, bad)}")
+    return order
+
+
+def _inverse(order: np.ndarray) -> np.ndarray:
+    """Return the inverse of a permutation."""
+    back = np.empty_like(order)
+    back[order] = np.arange(order.size)
+    return back
+
+
+def any_array(name: str, value: Any, ndim: int) -> np.ndarray:
+    """Return an array of any dtype with at least `ndim` axes: data that is only moved about."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be an array, got {describe(value)}") from error
+    if array.ndim < ndim:
+        raise ValueError(f"{name} must have at least {ndim} axes, got {describe(value)}")
+    return array
+
+
+def sequence_list(name: str, value: Any) -> list[np.ndarray]:
+    """Return at least one sequence (length, ...) as arrays with one dtype and trailing shape."""
+    try:
+        entries = list(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a list of arrays, got {describe(value)}") from error
+    if not entries:
+        raise ValueError(f"{name} must hold at least one sequence, got none")
+    arrays = [any_array(f"{name}[{k}]", entry, 1) for k, entry in enumerate(entries)]
+    first = arrays[0]
+    for k, array in enumerate(arrays):
+        if array.shape[1:] != first.shape[1:]:
+            expected = ", ".join(["length", *map(str, first.shape[1:])])
+            raise ValueError(
+                f"{name}[{k}] must have shape ({expected}) as {name}[0] has, got {array.shape}"
+            )
+        if array.dtype != first.dtype:
+            raise TypeError(
+                f"{name}[{k}] must have dtype {first.dtype} as {name}[0] has, got {array.dtype}; "
+                f"convert with {name}[{k}].astype({str(first.dtype)!r})"
+            )
+    return arrays
+
+
+def not_empty(name: str, array: np.ndarray) -> None:
+    """Refuse an array without a single element."""
+    if array.size == 0:
+        raise ValueError(f"{name} must not be empty, got shape {array.shape}")
+
+
+def padding_value(name: str, value: Any, dtype: np.dtype) -> Any:
+    """Return a number that an array of this dtype can hold; 0.5 among integers is refused."""
+    if not isinstance(value, (int, float, complex, np.number, np.bool_)):
+        raise TypeError(f"{name} must be a number, got {describe(value)}")
+    if dtype.kind not in "biufc":
+        return value
+    if dtype.kind != "c" and isinstance(value, (complex, np.complexfloating)):
+        raise TypeError(f"{name} must be real for data of dtype {dtype}, got {value}")
+    fits = True
+    try:
+        with np.errstate(all="ignore"):
+            cast = np.asarray(value).astype(dtype)
+            if dtype.kind in "biu":
+                fits = bool(cast == value)
+            else:  # rounding is fine, turning into infinity is not
+                fits = bool(np.isfinite(cast) or not np.isfinite(value))
+    except (OverflowError, TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(f"{name} must be a value that dtype {dtype} can hold, got {value}")
+    return cast[()]
+
+
+def instance(name: str, value: Any, kind: type) -> None:
+    """Refuse what is not of the one class that a function works on."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, got {describe(value)}")
+
+
+def total_length(name: str, value: Any, longest: int) -> int:
+    """Return a padded length that no sequence is longer than."""
+    total = positive_int(name, value)
+    if total < longest:
+        raise ValueError(f"{name} must be at least {longest}, the longest length, got {total}")
+    return total
+
+
+def same_packing(name: str, value: Any, packed: tuple | None) -> np.ndarray:
+    """Return the data of a PackedSequence that is laid out as another one, given by its parts."""
+    if packed is None:
+        raise TypeError(
+            f"{name} must be an array, as x was no PackedSequence, got {describe(value)}"
+        )
+    data, sizes, order, _ = packed_sequence(*value)
+    if not np.array_equal(sizes, packed[1]):
+        raise ValueError(
+            f"{name} must have the batch_sizes of x, {packed[1].tolist()}, got {sizes.tolist()}"
+        )
+    plain = np.arange(sizes[0])
+    if not np.array_equal(
+        plain if order is None else order, plain if packed[2] is None else packed[2]
+    ):
+        raise ValueError(f"{name} must have the sorted_indices of x, {packed[2]}, got {order}")
+    return data
+
+
+# --- losses and optimisers -----------------------------------------------------------------------
+
+
+def _numbers(name: str, value: Any, kinds: str, words: str) -> np.ndarray:
+    """Return value as an array whose dtype is of one of the kinds (np.dtype.kind)."""
+    array = any_array(name, value, 0)
+    if array.dtype.kind not in kinds:
+        raise TypeError(f"{name} must hold {words}, got {describe(value)}")
+    return array
+
+
+def _float_array(name: str, value: Any) -> np.ndarray:
+    """Return an array of float32 or float64 as it is; everything else is refused."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, got {describe(value)}")
+    if value.dtype not in FLOAT_DTYPES:
+        raise TypeError(
+            f"{name} must be of dtype float32 or float64, got {value.dtype}: "
+            f"convert with {name}.astype(np.float32)"
+        )
+    return value
+
+
+def loss_prediction(value: Any, *, classes: bool = False) -> np.ndarray:
+    """Return a loss's prediction; with classes, its last axis must hold at least one."""
+    prediction = _float_array("prediction", value)
+    if classes and (prediction.ndim == 0 or prediction.shape[-1] == 0):
+        raise ValueError(
+            "prediction must have shape (..., number of classes), at least one of them, "
+            f"got {prediction.shape}"
+        )
+    return prediction
+
+
+def loss_weights(value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Return weights as float64 broadcast (without a copy) to shape; None is 1 everywhere."""
+    weights = _numbers("weights", 1.0 if value is None else value, "fiub", "real numbers")
+    weights = weights.astype(np.float64)
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        bad = weights[~(np.isfinite(weights) & (weights >= 0))].flat[0]
+        raise ValueError(f"weights must be finite and not negative, got {bad}")
+    try:
+        return np.broadcast_to(weights, shape)
+    except ValueError as error:
+        raise ValueError(
+            f"weights must broadcast to shape {shape}, got shape {weights.shape}"
+        ) from error
+
+
+def loss_target(value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the target of a regression: real numbers in the prediction's shape."""
+    target = _numbers("target", value, "fiub", "real numbers")
+    if target.shape != shape:
+        raise ValueError(f"target must have the prediction's shape {shape}, got {target.shape}")
+    return target
+
+
+def loss_probabilities(value: Any, shape: tuple[int, ...], used: np.ndarray) -> np.ndarray:
+    """Return the target of a binary classification: in [0, 1] where used, anything elsewhere."""
+    target = loss_target(value, shape)
+    bad = used & ~((target >= 0) & (target <= 1))
+    if bad.any():
+        raise ValueError(
+            f"target must lie in [0, 1], got {target[bad].flat[0]} (weight 0 masks an element)"
+        )
+    return target
+
+
+def loss_classes(value: Any, shape: tuple[int, ...], used: np.ndarray) -> np.ndarray:
+    """Return class indices for logits of that shape: in range where used, 0 elsewhere."""
+    target = _numbers("target", value, "iu", "integer class indices")
+    if target.shape != shape[:-1]:
+        raise ValueError(
+            f"target must have shape {shape[:-1]}, the prediction's {shape} without its classes, "
+            f"got {target.shape}"
+        )
+    bad = used & ~((target >= 0) & (target < shape[-1]))
+    if bad.any():
+        raise ValueError(
+            f"target must lie in 0..{shape[-1] - 1}, got {target[bad].flat[0]} "
+            "(weight 0 masks a position)"
+        )
+    return np.where(used, target, 0).astype(np.intp)
+
+
+def array_list(name: str, value: Any) -> tuple[list[np.ndarray], bool]:
+    """Return arrays to be changed in place as a list, and whether it was one array alone.
+
+    Each must be writeable, and no two may share memory: it would be changed twice.
+    """
+    single = isinstance(value, np.ndarray)
+    if single:
+        value = [value]
+    elif isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        hint = f": pass list({name}.values())" if isinstance(value, Mapping) else ""
+        raise TypeError(f"{name} must be an array or a list of arrays, got {describe(value)}{hint}")
+    arrays = list(value)
+    names = [name if single else f"{name}[{i}]" for i in range(len(arrays))]
+    for i, array in enumerate(arrays):
+        writeable_array(names[i], _float_array(names[i], array))
+        for j in range(i):
+            # the first test is quick, the second exact
+            if np.may_share_memory(arrays[j], array) and np.shares_memory(arrays[j], array):
+                raise ValueError(
+                    f"{name} must not share memory, got {names[j]} and {names[i]} that do"
+                )
+    return arrays, single
+
+
+def writeable_array(name: str, value: np.ndarray) -> None:
+    """Refuse an array that cannot be changed in place."""
+    if not value.flags.writeable:
+        raise ValueError(f"{name} must be writeable, got a read-only array")
+
+
+def optimizer_params(value: Any) -> tuple[list[np.ndarray], bool]:
+    """Return the parameters of an optimiser as a list, and whether it was one array alone."""
+    arrays, single = array_list("params", value)
+    if not arrays:
+        raise ValueError("params must hold at least one array, got an empty list")
+    return arrays, single
+
+
+def optimizer_grads(value: Any, params: list[np.ndarray], single: bool) -> list[np.ndarray]:
+    """Return gradients as a list that matches the parameters, which must still be writeable."""
+    if single:
+        if not isinstance(value, np.ndarray):
+            raise TypeError(
+                f"grads must be an array of shape {params[0].shape}, as params is one array, "
+                f"got {describe(value)}"
+            )
+        arrays = [value]
+    else:
+        if not isinstance(value, (list, tuple)):
+            raise TypeError(
+                f"grads must be a list of {len(params)} arrays, as params is, got {describe(value)}"
+            )
+        arrays = list(value)
+    if len(arrays) != len(params):
+        raise ValueError(f"grads must hold {len(params)} arrays, got {len(arrays)}")
+    for i, (param, grad) in enumerate(zip(params, arrays, strict=True)):
+        index = "" if single else f"[{i}]"
+        _same_kind(f"grads{index}", grad, param)
+        writeable_array(f"params{index}", param)
+    return arrays
+
+
+def _same_kind(name: str, value: Any, like: np.ndarray) -> None:
+    """Refuse anything but an array of the shape and dtype of another."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, got {describe(value)}")
+    if value.shape != like.shape:
+        raise ValueError(f"{name} must have shape {like.shape}, got {value.shape}")
+    if value.dtype != like.dtype:
+        raise TypeError(
+            f"{name} must be of dtype {like.dtype}, got {value.dtype}: "
+            f"convert with .astype(np.{like.dtype.name})"
+        )
+
+
+def learning_rate(value: Any) -> float:
+    """Return a learning rate, finite and not negative."""
+    return real("lr", value, 0, open_high=True)
+
+
+def sgd_options(
+    *, momentum: Any, dampening: Any, weight_decay: Any, nesterov: Any
+) -> dict[str, Any]:
+    """Return the checked options of SGD."""
+    options = {
+        "momentum": real("momentum", momentum, 0, open_high=True),
+        "dampening": real("dampening", dampening, open_low=True, open_high=True),
+        "weight_decay": real("weight_decay", weight_decay, 0, open_high=True),
+        "nesterov": flag("nesterov", nesterov),
+    }
+    if options["nesterov"] and (options["momentum"] == 0 or options["dampening"] != 0):
+        raise ValueError(
+            "nesterov must come with momentum above 0 and dampening 0, "
+            f"got momentum={momentum} and dampening={dampening}"
+        )
+    return options
+
+
+def rmsprop_options(
+    *, alpha: Any, eps: Any, weight_decay: Any, momentum: Any, centered: Any
+) -> dict[str, Any]:
+    """Return the checked options of RMSprop."""
+    return {
+        "alpha": real("alpha", alpha, 0, 1),
+        "eps": real("eps", eps, 0, open_high=True),
+        "weight_decay": real("weight_decay", weight_decay, 0, open_high=True),
+        "momentum": real("momentum", momentum, 0, open_high=True),
+        "centered": flag("centered", centered),
+    }
+
+
+def adam_options(*, betas: Any, eps: Any, weight_decay: Any, amsgrad: Any) -> dict[str, Any]:
+    """Return the checked options of Adam and AdamW."""
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise TypeError(f"betas must be a pair of numbers, got {describe(betas)}")
+    return {
+        "betas": tuple(real(f"betas[{i}]", betas[i], 0, 1, open_high=True) for i in (0, 1)),
+        "eps": real("eps", eps, 0, open_high=True),
+        "weight_decay": real("weight_decay", weight_decay, 0, open_high=True),
+        "amsgrad": flag("amsgrad", amsgrad),
+    }
+
+
+def optimizer_state(
+    state: Any,
+    name: str,
+    check_options: Callable[..., dict[str, Any]],
+    options: Iterable[str],
+    buffer_names: Callable[[dict[str, Any]], tuple[str, ...]],
+    params: list[np.ndarray],
+) -> tuple[int, float, dict[str, Any], dict[str, list[np.ndarray]]]:
+    """Return the step count, learning rate, options and buffers (copies) of a state dict.
+
+    Scalars may have become 0-d arrays, as they do in an .npz file.
+    """
+    if not isinstance(state, Mapping):
+        raise TypeError(f"state must be a dict, got {describe(state)}")
+    scalars = ("optimizer", "step", "lr", *options)
+    _all_there(state, scalars)
+    plain = {key: np.asarray(state[key]).tolist() for key in scalars}
+    if plain["optimizer"] != name:
+        raise ValueError(f"state must come from {name}, got one from {plain['optimizer']}")
+    step = plain["step"]
+    if type(step) is not int or step < 0:
+        raise ValueError(f"state['step'] must be an int of at least 0, got {describe(step)}")
+    lr = learning_rate(plain["lr"])
+    checked = check_options(**{key: plain[key] for key in options})
+
+    # which buffers there are follows from the options
+    keys = {
+        buffer: [f"{buffer}.{i}" for i in range(len(params))] for buffer in buffer_names(checked)
+    }
+    known = [*scalars, *(key for group in keys.values() for key in group)]
+    _all_there(state, known)
+    unknown = [key for key in state if key not in known]
+    if unknown:
+        raise ValueError(f"state must hold {known} alone, got also {unknown}")
+    buffers: dict[str, list[np.ndarray]] = {}
+    for buffer, group in keys.items():
+        buffers[buffer] = []
+        for key, param in zip(group, params, strict=True):
+            array = state[key]
+            _same_kind(f"state[{key!r}]", array, param)
+            buffers[buffer].append(np.array(array))
+    return step, lr, checked, buffers
+
+
+def _all_there(state: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """Refuse a state dict that lacks one of the keys."""
+    missing = [key for key in keys if key not in state]
+    if missing:
+        raise ValueError(f"state must hold {missing} too, got only {list(state)}")
