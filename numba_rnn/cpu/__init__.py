@@ -19,7 +19,7 @@ import numpy as np
 from ..layout import Layout
 from . import dropout as _dropout
 from . import linear, recurrence
-from .bands import bands
+from .build import natives
 from .parallel import run, split, threads
 from .tile import RELU, TANH, lanes
 
@@ -82,12 +82,12 @@ def rnn_forward(
     output = (zeros if layout.has_padding else empty)((layout.rows, D * H), x.dtype)
     parts, blocks, slices = split(layout, float(layout.real_steps) * D * H * (I + H), D)
     arguments = (
-        bands(x.dtype), output.reshape(-1), h_n.reshape(-1), x.reshape(-1), h_0.reshape(-1),
+        natives.table(x.dtype, recurrence.FORWARD), output.reshape(-1), h_n.reshape(-1), x.reshape(-1), h_0.reshape(-1),
         weights, places,
         layout.step_row, layout.batch_row, layout.lengths, layout.order, layout.blocks(blocks),
         I, H, D, F[nonlinearity], lanes(x.dtype), parts, slices,
     )  # fmt: skip
-    run(recurrence.forward, parts, arguments)
+    run(recurrence.rnn_forward, parts, arguments)
     return output
 
 
@@ -128,16 +128,16 @@ def rnn_backward(
     if grad_output is None:
         grad_output = zeros((1, D * H), dtype)
     if grad_h_n is None:
-        grad_h_n = empty(0, dtype)
+        grad_h_n = zeros(dh_0.shape, dtype)
     parts, blocks, slices = split(layout, float(layout.real_steps) * D * H * (I + H) * 2, D)
     arguments = (
-        bands(dtype), dx.reshape(-1), dh_0.reshape(-1), gradients, delta.reshape(-1),
+        natives.table(dtype, recurrence.BACKWARD), dx.reshape(-1), dh_0.reshape(-1), gradients, delta.reshape(-1),
         dh.reshape(-1), grad_output.reshape(-1), grad_h_n.reshape(-1),
         x.reshape(-1), h_0.reshape(-1), output.reshape(-1), weights, places,
         layout.step_row, layout.batch_row, layout.lengths, layout.order, layout.blocks(blocks),
         I, H, D, F[nonlinearity], lanes(dtype), parts, slices,
     )  # fmt: skip
-    run(recurrence.backward, parts, arguments)
+    run(recurrence.rnn_backward, parts, arguments)
     return dx, dh if state_gradients else None
 
 
@@ -147,10 +147,10 @@ def linear_forward(x: np.ndarray, weights: np.ndarray, out_features: int) -> np.
     y = empty((M, out_features), x.dtype)
     parts = threads(float(M) * I * out_features)
     arguments = (
-        bands(x.dtype), y.reshape(-1), x.reshape(-1), weights,
+        natives.table(x.dtype, linear.FORWARD), y.reshape(-1), x.reshape(-1), weights,
         M, I, out_features, lanes(x.dtype), parts,
     )  # fmt: skip
-    run(linear.forward, parts, arguments)
+    run(linear.linear_forward, parts, arguments)
     return y
 
 
@@ -162,10 +162,10 @@ def linear_backward(
     dx, gradients = empty(x.shape, x.dtype), zeros(weights.shape, x.dtype)
     parts = threads(2.0 * M * I * out_features)
     arguments = (
-        bands(x.dtype), dx.reshape(-1), gradients, grad_output.reshape(-1), x.reshape(-1), weights,
+        natives.table(x.dtype, linear.BACKWARD), dx.reshape(-1), gradients, grad_output.reshape(-1), x.reshape(-1), weights,
         M, I, out_features, lanes(x.dtype), parts,
     )  # fmt: skip
-    run(linear.backward, parts, arguments)
+    run(linear.linear_backward, parts, arguments)
     return dx, gradients
 
 

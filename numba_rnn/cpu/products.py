@@ -1,29 +1,129 @@
-"""Matrix products over sets of rows, built from the tiles.
+"""Matrix products over sets of rows, built from the tiles, and the packing that they need.
 
 `affine_rows` is both the inside of an RNN step and the forward of Linear; `outer_product` is what
-every weight gradient is made of. Rows are given by tables (row i of `a` starts at a[a_at[i]]), so
-the same code serves padded, batch-first and packed memory, and reads no padding.
+every weight gradient is made of. Rows are given by tables, so the same code serves padded,
+batch-first and packed memory, and reads no padding.
+
+Packed matrices: a *panel* is one vector wide; panel v of B (K, N) holds B[k, v·LANES : (v+1)·LANES]
+for k = 0, 1, ..., one after the other, zeros where v·LANES + l >= N, and there are `panels(N)` of
+them, a few more than N needs, so that the widest tile never reads past the end. A *stripe* is
+TILE_ROWS columns wide and holds A[k, m : m + TILE_ROWS] for k = 0, 1, ...
+
+Symbols: `numbers` and `table` arguments are 1-D, C order; K rows summed over; M, N sizes of a result.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from . import tile
+from .build import advance, call, kernel, natives
+from .tile import TILE_ROWS, WIDEST, copy_vector, transpose_square
 
-from .bands import AFFINE, DELTA, OUTER, call
-from .build import kernel
-from .packing import pack_rows, pack_stripes, panels
-from .tile import TILE_ROWS, WIDEST
+# Places in the table of natives.
+(
+    AFFINE_BAND, DELTA_BAND, PACK_TRANSPOSED, PACK_STRAIGHT, OUTER_PRODUCT, COLUMN_SUMS,
+    FORWARD_STEPS, BACKWARD_STEPS, INPUT_GRADIENT, MAP_ROWS,
+) = range(10)  # fmt: skip
 
 CACHED = 1 << 15  # numbers of a packed matrix to use for all rows before going on: half of an L2
 BLOCK = 256  # rows summed at once in an outer product
+BLOCK_COLUMNS = 32 * TILE_ROWS  # columns of A packed at once: with BLOCK rows, half of an L2
+
+
+@kernel
+def panels(width, lanes):
+    """How many panels to pack for `width` columns: a multiple of what the widest tile takes."""
+    return (width + lanes * WIDEST - 1) // (lanes * WIDEST) * WIDEST
 
 
 @kernel
 def range_of(part, parts, count, multiple):
-    """The part-th of `parts` nearly equal ranges of 0:count, cut at multiples."""
+    """Cut 0:count into `parts` nearly equal ranges, at multiples, and return the part-th."""
     units = (count + multiple - 1) // multiple
-    return min(units * part // parts * multiple, count), min(
-        units * (part + 1) // parts * multiple, count
+    first = units * part // parts * multiple
+    last = units * (part + 1) // parts * multiple
+    return min(first, count), min(last, count)
+
+
+# --- packing --------------------------------------------------------------------------------------
+
+
+@natives.add(PACK_TRANSPOSED)
+def pack_transposed(
+    packed: Numbers, w: Numbers, width: Int, depth: Int, lanes: Int, v0: Int, v1: Int
+):
+    """Pack panels v0:v1 of B = wᵀ, where w is (width, depth)."""
+    for v in range(v0, v1):
+        panel = v * depth * lanes
+        k = 0
+        if (v + 1) * lanes <= width:
+            while k + lanes <= depth:
+                transpose_square((packed, panel + k * lanes, w, v * lanes * depth + k, depth))
+                k += lanes
+        while k < depth:
+            for lane in range(lanes):
+                j = v * lanes + lane
+                packed[panel + k * lanes + lane] = w[j * depth + k] if j < width else 0
+            k += 1
+
+
+@natives.add(PACK_STRAIGHT)
+def pack_straight(
+    packed: Numbers, w: Numbers, width: Int, depth: Int, lanes: Int, v0: Int, v1: Int
+):
+    """Pack panels v0:v1 of B = w, which is (depth, width)."""
+    for v in range(v0, v1):
+        for k in range(depth):
+            to = (v * depth + k) * lanes
+            copy_vector((packed, to, w, k * width + v * lanes, width - v * lanes))
+
+
+@kernel
+def pack_rows(packed, b, rows, stride, column, width, k0, k1, lanes):
+    """Pack panels of B[k, :] = the `width` numbers from `column` on in row rows[k0 + k] of b."""
+    depth = k1 - k0
+    for k in range(depth):
+        source = rows[k0 + k] * stride + column
+        for v in range((width + lanes - 1) // lanes):
+            to = (v * depth + k) * lanes
+            copy_vector((packed, to, b, source + v * lanes, width - v * lanes))
+
+
+@kernel
+def pack_stripes(packed, a, rows, stride, column, width, k0, k1, lanes):
+    """Pack stripes of A[k, :] = the `width` numbers from `column` on in row rows[k0 + k] of a."""
+    depth = k1 - k0
+    for m in range(0, width, TILE_ROWS):
+        for k in range(depth):
+            source = rows[k0 + k] * stride + column + m
+            to = m * depth + k * TILE_ROWS
+            # Whole vectors reach into the place of the next k, which is written after.
+            for r in range(0, TILE_ROWS, lanes):
+                copy_vector((packed, to + r, a, source + r, min(width - m, TILE_ROWS) - r))
+
+
+# --- products -------------------------------------------------------------------------------------
+
+
+@natives.add(AFFINE_BAND)
+def affine_band(
+    out: Numbers, out_at: Table, rows: Int, v0: Int, v1: Int, width: Int, bias: Numbers,
+    a: Numbers, a_at: Table, wa: Numbers, na: Int, b: Numbers, b_at: Table, wb: Numbers, nb: Int,
+    f: Int,
+):  # fmt: skip
+    """See `tile.affine_band`."""
+    tile.affine_band(
+        (out, out_at, rows, v0, v1, width, bias, a, a_at, wa, na, b, b_at, wb, nb, f)
+    )
+
+
+@natives.add(DELTA_BAND)
+def delta_band(
+    delta: Numbers, at: Table, rows: Int, v0: Int, v1: Int, width: Int, g: Numbers, g_at: Table,
+    later: Numbers, later_at: Table, w: Numbers, n: Int, h: Numbers, dh: Numbers, keep: Int, f: Int,
+):  # fmt: skip
+    """See `tile.delta_band`."""
+    tile.delta_band(
+        (delta, at, rows, v0, v1, width, g, g_at, later, later_at, w, n, h, dh, keep, f)
     )
 
 
@@ -47,17 +147,17 @@ def affine_rows(
 ):
     """out[i] = f(bias + a[i]·wa + b[i]·wb) for rows i < n and panels v0:v1.
 
-    a[i] has na numbers, b[i] nb; wa and wb are packed in panels; `width` columns of out are real.
+    Row i of a starts at a[a_at[i]] and has na numbers; of b, nb. wa and wb are packed in panels;
+    `width` columns of out are real.
     """
     step = panels_at_once(na + nb, lanes)
     for v in range(v0, v1, step):
-        stop = min(v + step, v1)
         i = 0
         while i < n:
             rows = rows_at_once(n - i)
             call(
-                bands[AFFINE],
-                (out, (out_at, i), rows, v, stop, width, bias,
+                bands[AFFINE_BAND],
+                (out, (out_at, i), rows, v, min(v + step, v1), width, bias,
                  a, (a_at, i), wa, na, b, (b_at, i), wb, nb, f),
             )  # fmt: skip
             i += rows
@@ -70,68 +170,73 @@ def delta_rows(
     """delta[i] = (g[i] + later[i]·w) · f'(h[i]) for rows i < n and panels v0:v1."""
     step = panels_at_once(depth, lanes)
     for v in range(v0, v1, step):
-        stop = min(v + step, v1)
         i = 0
         while i < n:
             rows = rows_at_once(n - i)
             call(
-                bands[DELTA],
-                (delta, (at, i), rows, v, stop, width, g, (g_at, i),
+                bands[DELTA_BAND],
+                (delta, (at, i), rows, v, min(v + step, v1), width, g, (g_at, i),
                  later, (later_at, i), w, depth, h, dh, keep, f),
             )  # fmt: skip
             i += rows
 
 
-@kernel
+@natives.add(MAP_ROWS)
+def map_rows(
+    bands: Table, out: Numbers, a: Numbers, packed: Numbers, bias: Numbers, tables: Table,
+    m0: Int, m1: Int, n_in: Int, n_out: Int, lanes: Int,
+):  # fmt: skip
+    """out = a·packed + bias for rows m0:m1; tables is scratch for 2·8·TILE_ROWS places."""
+    at_once = 8 * TILE_ROWS
+    for start in range(m0, m1, at_once):
+        n = min(at_once, m1 - start)
+        for i in range(n):
+            tables[i] = (start + i) * n_in
+            tables[at_once + i] = (start + i) * n_out
+        affine_rows(
+            bands, out, advance(tables, at_once), n, 0, panels(n_out, lanes), n_out, bias, a, tables, packed, n_in,
+            a, tables, packed, 0, tile.IDENTITY, lanes,
+        )  # fmt: skip
+
+
+@natives.add(OUTER_PRODUCT)
 def outer_product(
-    bands,
-    c,
-    start,
-    c_stride,
-    a,
-    a_rows,
-    a_stride,
-    a_column,
-    m,
-    b,
-    b_rows,
-    b_stride,
-    b_column,
-    n,
-    lanes,
-):
-    """C += Σ_k a[k]ᵀ·b[k], in blocks of k, for m columns of a and n columns of b.
+    c: Numbers, c_stride: Int, a: Numbers, a_rows: Table, a_stride: Int, a_column: Int, m: Int,
+    b: Numbers, b_rows: Table, b_stride: Int, b_column: Int, n: Int, count: Int,
+    packed_a: Numbers, packed_b: Numbers, lanes: Int,
+):  # fmt: skip
+    """c += Σ_k a[k]ᵀ·b[k], in blocks of k, for m columns of a and n columns of b.
 
-    a[k] is row a_rows[k] of a, from a_column on; b[k] likewise. Element (i, j) of the product is
-    added to c[start + i·c_stride + j].
+    a[k] is row a_rows[k] of a, from a_column on, k < count; b[k] likewise. Element (i, j) of the
+    product is added to c[i·c_stride + j]. packed_a and packed_b are scratch.
     """
-    stripes = (m + TILE_ROWS - 1) // TILE_ROWS
-    packed_a = np.empty(stripes * TILE_ROWS * BLOCK, a.dtype)
-    packed_b = np.empty(panels(n, lanes) * lanes * BLOCK, a.dtype)
-    for k in range(0, len(a_rows), BLOCK):
-        stop = min(k + BLOCK, len(a_rows))
-        pack_stripes(packed_a, a, a_rows, a_stride, a_column, m, k, stop)
-        pack_rows(packed_b, b, b_rows, b_stride, b_column, n, k, stop, lanes)
+    for k in range(0, count, BLOCK):
+        stop = min(k + BLOCK, count)
         depth = stop - k
-        for v in range(0, (n + lanes - 1) // lanes, 2):
-            for row in range(0, m, TILE_ROWS):
-                call(
-                    bands[OUTER],
-                    ((c, start + row * c_stride), c_stride, min(TILE_ROWS, m - row), v, v + 2, n,
-                     (packed_a, row * depth), packed_b, depth),
-                )  # fmt: skip
+        pack_rows(packed_b, b, b_rows, b_stride, b_column, n, k, stop, lanes)
+        for m0 in range(0, m, BLOCK_COLUMNS):
+            columns = min(BLOCK_COLUMNS, m - m0)
+            pack_stripes(packed_a, a, a_rows, a_stride, a_column + m0, columns, k, stop, lanes)
+            for v in range(0, (n + lanes - 1) // lanes, 2):
+                for i in range(0, columns, TILE_ROWS):
+                    tile.outer_tile(
+                        (c, (m0 + i) * c_stride, c_stride, min(TILE_ROWS, columns - i), v, n,
+                         packed_a, i * depth, packed_b, depth)
+                    )  # fmt: skip
 
 
-@kernel
-def column_sums(sums, start, a, rows, stride, column, width):
-    """sums[start:] += Σ_k of columns column:column+width of a[rows[k]], in blocks of k."""
-    block = np.empty(width, a.dtype)
-    for first in range(0, len(rows), BLOCK):
+@natives.add(COLUMN_SUMS)
+def column_sums(
+    sums: Numbers, a: Numbers, rows: Table, stride: Int, column: Int, width: Int, count: Int,
+    block: Numbers,
+):  # fmt: skip
+    """sums += Σ_k of `width` columns of a from `column` on in rows[k], k < count, block by block."""
+    for first in range(0, count, BLOCK):
         for j in range(width):
             block[j] = 0
-        for k in range(first, min(first + BLOCK, len(rows))):
+        for k in range(first, min(first + BLOCK, count)):
             source = rows[k] * stride + column
             for j in range(width):
                 block[j] += a[source + j]
         for j in range(width):
-            sums[start + j] += block[j]
+            sums[j] += block[j]

@@ -1,6 +1,6 @@
 """One layer of the Elman RNN, both directions: the forward pass and its backward, side by side.
 
-    h_t     = f(b_ih + b_hh + x_t·w_ihᵀ + h_{t-1}·w_hhᵀ)  forward
+    h_t     = f(b_ih + b_hh + x_t·w_ihᵀ + h_{t-1}·w_hhᵀ)   forward
     dh_t    = g_t + delta_{t+1}·w_hh                       backward, g_t = dL/d(output_t)
     delta_t = dh_t · f'(h_t)                               the gradient at the sum inside f
     dx_t    = delta_t·w_ih      dw_ih = Σ_t delta_tᵀ·x_t   products, once delta is known
@@ -23,10 +23,31 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from .build import Shell, kernel
-from .packing import pack_straight, pack_transposed, panels
-from .products import affine_rows, column_sums, delta_rows, outer_product, range_of
+from .build import Shell, advance, call, kernel, natives
+from .products import (
+    AFFINE_BAND,
+    BACKWARD_STEPS,
+    BLOCK,
+    BLOCK_COLUMNS,
+    COLUMN_SUMS,
+    DELTA_BAND,
+    FORWARD_STEPS,
+    INPUT_GRADIENT,
+    OUTER_PRODUCT,
+    PACK_STRAIGHT,
+    PACK_TRANSPOSED,
+    affine_rows,
+    delta_rows,
+    panels,
+    range_of,
+)
 from .tile import IDENTITY, TANH, TILE_ROWS, WIDEST
+
+FORWARD = (PACK_TRANSPOSED, AFFINE_BAND, FORWARD_STEPS)
+BACKWARD = (
+    PACK_STRAIGHT, DELTA_BAND, BACKWARD_STEPS, AFFINE_BAND, INPUT_GRADIENT, OUTER_PRODUCT,
+    COLUMN_SUMS,
+)  # fmt: skip
 
 
 @kernel
@@ -47,21 +68,23 @@ def alive(n, first, s, lengths):
 # --- forward ------------------------------------------------------------------------------------
 
 
-@kernel
+@natives.add(FORWARD_STEPS)
 def forward_steps(
-    bands, output,  # (R, D, H)
-    x,  # (R, I)
-    h_0,  # (D, N, H)
-    w_ih,  # packed w_ihᵀ of the direction
-    w_hh,  # packed w_hhᵀ
-    bias,  # b_ih + b_hh, padded to whole panels
-    step_row, batch_row, lengths, order,
-    I, H, D, d, f, n0, n1, s0, s1, v0, v1, lanes,
+    bands: Table,
+    output: Numbers,  # (R, D, H)
+    x: Numbers,  # (R, I)
+    h_0: Numbers,  # (D, N, H)
+    w_ih: Numbers,  # packed w_ihᵀ of the direction
+    w_hh: Numbers,  # packed w_hhᵀ
+    bias: Numbers,  # b_ih + b_hh, padded to whole panels
+    step_row: Table, batch_row: Table, lengths: Table, order: Table,
+    tables: Table,  # scratch: 3 (n1 - n0)
+    N: Int, I: Int, H: Int, D: Int, d: Int, f: Int,
+    n0: Int, n1: Int, s0: Int, s1: Int, v0: Int, v1: Int, lanes: Int,
 ):  # fmt: skip
     """Steps s0:s1 of samples n0:n1, hidden units of panels v0:v1, in direction d."""
     n = n1 - n0
-    N = len(lengths)
-    x_at, h_at, out_at = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
+    x_at, h_at, out_at = tables, advance(tables, n), advance(tables, 2 * n)
     for s in range(s0, s1):
         n = alive(n, n0, s, lengths)
         if n == 0:
@@ -82,8 +105,8 @@ def forward_steps(
 
 
 @Shell
-def forward(
-    bands,  # addresses of the tile's functions
+def rnn_forward(
+    bands,  # table of natives
     output,  # (R, D, H), zeros where a row is no real step
     h_n,  # (D, N, H)
     x,  # (R, I)
@@ -104,23 +127,27 @@ def forward(
     for part in prange(parts):
         v0, v1 = range_of(part, parts, V, 1)
         for d in range(D):
-            pack_transposed(bands, w_ih[d], weights, at[d, 0], H, I, lanes, v0, v1)
-            pack_transposed(bands, w_hh[d], weights, at[d, 1], H, H, lanes, v0, v1)
-            for j in range(v0 * lanes, v1 * lanes):
-                real = j < H and at[d, 2] >= 0
-                bias[d, j] = weights[at[d, 2] + j] + weights[at[d, 3] + j] if real else 0
+            call(bands[PACK_TRANSPOSED], (w_ih[d], (weights, at[d, 0]), H, I, lanes, v0, v1))
+            call(bands[PACK_TRANSPOSED], (w_hh[d], (weights, at[d, 1]), H, H, lanes, v0, v1))
+    for d in range(D):
+        for j in range(V * lanes):
+            real = j < H and at[d, 2] >= 0
+            bias[d, j] = weights[at[d, 2] + j] + weights[at[d, 3] + j] if real else 0
 
     blocks = len(bounds) - 1
+    tasks = D * blocks * slices
+    tables = np.empty((tasks, 3 * N), np.int64)
     stride = max(L, 1) if slices == 1 else 1  # slices of hidden units meet after every step
     for s in range(0, L, stride):
-        for task in prange(D * blocks * slices):
+        for task in prange(tasks):
             d, rest = task // (blocks * slices), task % (blocks * slices)
-            block, part = rest // slices, rest % slices
-            v0, v1 = range_of(part, slices, V, WIDEST)
-            forward_steps(
-                bands, output, x, h_0, w_ih[d], w_hh[d], bias[d],
-                step_row, batch_row, lengths, order,
-                I, H, D, d, f, bounds[block], bounds[block + 1], s, s + stride, v0, v1, lanes,
+            block = rest // slices
+            v0, v1 = range_of(rest % slices, slices, V, WIDEST)
+            call(
+                bands[FORWARD_STEPS],
+                (bands, output, x, h_0, w_ih[d], w_hh[d], bias[d],
+                 step_row, batch_row, lengths, order, tables[task],
+                 N, I, H, D, d, f, bounds[block], bounds[block + 1], s, s + stride, v0, v1, lanes),
             )  # fmt: skip
 
     for d in range(D):
@@ -138,26 +165,29 @@ def forward(
 # --- backward -----------------------------------------------------------------------------------
 
 
-@kernel
+@natives.add(BACKWARD_STEPS)
 def backward_steps(
-    bands, delta,  # (R, D, H)
-    dh,  # (R, D, H), or empty where it isn't asked for
-    grad_output,  # (R, D, H), or one row of zeros
-    grad_h_n,  # (D, N, H), or empty
-    output,  # (R, D, H)
-    w_hh,  # packed w_hh of the direction
-    step_row, batch_row, lengths, order,
-    H, D, d, f, n0, n1, s0, s1, v0, v1, lanes,
+    bands: Table,
+    delta: Numbers,  # (R, D, H)
+    dh: Numbers,  # (R, D, H), where `keep` asks for it
+    grad_output: Numbers,  # (R, D, H), or with `one_row` a single row of zeros
+    grad_h_n: Numbers,  # (D, N, H)
+    output: Numbers,  # (R, D, H)
+    w_hh: Numbers,  # packed w_hh of the direction
+    step_row: Table, batch_row: Table, lengths: Table, order: Table,
+    tables: Table,  # scratch: 3 (n1 - n0)
+    one_row: Int, keep: Int,
+    N: Int, H: Int, D: Int, d: Int, f: Int,
+    n0: Int, n1: Int, s0: Int, s1: Int, v0: Int, v1: Int, lanes: Int,
 ):  # fmt: skip
     """Steps s0:s1, last first, of samples n0:n1, hidden units of panels v0:v1, in direction d."""
-    N = len(lengths)
-    at, g_at = np.zeros(n1 - n0, np.int64), np.zeros(n1 - n0, np.int64)
-    later_at = np.zeros(n1 - n0, np.int64)
-    one_row = len(grad_output) < len(output)
-    keep = len(dh) > 0
+    at, g_at, later_at = tables, advance(tables, n1 - n0), advance(tables, 2 * (n1 - n0))
+    going_on = alive(n1 - n0, n0, s1, lengths)
     for s in range(min(s1, lengths[n0]) - 1, s0 - 1, -1):
-        n = alive(n1 - n0, n0, s, lengths)
-        going_on = alive(n, n0, s + 1, lengths)  # samples that have a step s + 1
+        # Samples that have a step s; of them, `going_on` have a step s + 1.
+        n = going_on
+        while n < n1 - n0 and lengths[n0 + n] > s:
+            n += 1
         for i in range(n):
             row = row_of(s, n0 + i, d == 1, step_row, batch_row, lengths)
             at[i] = (row * D + d) * H
@@ -171,9 +201,7 @@ def backward_steps(
         )  # fmt: skip
         for i in range(going_on, n):  # the last step of a sample: nothing comes from later
             for j in range(v0 * lanes, min(v1 * lanes, H)):
-                gradient = grad_output[g_at[i] + j]
-                if len(grad_h_n) > 0:
-                    gradient += grad_h_n[(d * N + order[n0 + i]) * H + j]
+                gradient = grad_output[g_at[i] + j] + grad_h_n[(d * N + order[n0 + i]) * H + j]
                 if keep:
                     dh[at[i] + j] = gradient
                 h = output[at[i] + j]
@@ -182,6 +210,7 @@ def backward_steps(
                 elif h <= 0:
                     gradient = 0
                 delta[at[i] + j] = gradient
+        going_on = n
 
 
 @kernel
@@ -218,118 +247,34 @@ def real_rows(reverse, step_row, batch_row, lengths, order):
     return rows, with_past, past, first, sample
 
 
-@kernel
-def input_gradient(bands, dx, delta, w_ih, rows, k0, k1, I, H, D, zeros, lanes):
-    """dx_t = delta_t·w_ih, summed over directions, for rows k0:k1 of the table."""
+@natives.add(INPUT_GRADIENT)
+def input_gradient(
+    bands: Table,
+    out: Numbers, out_rows: Table, out_stride: Int, out_column: Int, width: Int,
+    delta: Numbers, delta_rows: Table, H: Int, D: Int, d: Int,
+    wa: Numbers, wb: Numbers, k0: Int, k1: Int, zeros: Numbers, tables: Table, lanes: Int,
+):  # fmt: skip
+    """out = delta·w of direction d, or with d < 0 of both: dx_t = delta_t·w_ih, dh_0 = delta_0·w_hh.
+
+    wa and wb are the packed w of the directions, k0:k1 a range of the tables of rows.
+    """
     at_once = 8 * TILE_ROWS
-    to, forward_at = np.empty(at_once, np.int64), np.empty(at_once, np.int64)
-    reverse_at = np.empty(at_once, np.int64)
-    last = D - 1
+    to, a_at, b_at = tables, advance(tables, at_once), advance(tables, 2 * at_once)
+    both = d < 0
     for start in range(k0, k1, at_once):
         n = min(at_once, k1 - start)
         for i in range(n):
-            row = rows[start + i]
-            to[i] = row * I
-            forward_at[i] = row * D * H
-            reverse_at[i] = (row * D + last) * H
+            to[i] = out_rows[start + i] * out_stride + out_column
+            a_at[i] = (delta_rows[start + i] * D + (0 if both else d)) * H
+            b_at[i] = (delta_rows[start + i] * D + 1) * H if both else 0
         affine_rows(
-            bands, dx, to, n, 0, panels(I, lanes), I, zeros, delta, forward_at, w_ih[0], H,
-            delta, reverse_at, w_ih[last], H * last, IDENTITY, lanes,
+            bands, out, to, n, 0, panels(width, lanes), width, zeros, delta, a_at, wa, H,
+            delta, b_at, wb, H if both else 0, IDENTITY, lanes,
         )  # fmt: skip
 
 
-@kernel
-def state_gradient(bands, dh_0, delta, w_hh, first, sample, d, i0, i1, N, H, D, zeros, lanes):
-    """dh_0 = delta_0·w_hh for the samples that have a step."""
-    to, delta_at = np.empty(i1 - i0, np.int64), np.empty(i1 - i0, np.int64)
-    for i in range(i0, i1):
-        to[i - i0] = (d * N + sample[i]) * H
-        delta_at[i - i0] = (first[i] * D + d) * H
-    affine_rows(
-        bands, dh_0, to, i1 - i0, 0, panels(H, lanes), H, zeros, delta, delta_at, w_hh, H,
-        delta, delta_at, w_hh, 0, IDENTITY, lanes,
-    )  # fmt: skip
-
-
-@kernel
-def weight_gradients(
-    bands, gradients, at, delta, x, output, h_0, rows, with_past, past, first, sample,
-    I, H, D, d, j0, j1, lanes,
-):  # fmt: skip
-    """dw_ih, dw_hh, db_ih, db_hh of one direction, for hidden units j0:j1 (added to zeros)."""
-    N = len(h_0) // (D * H)
-    units, column, width = j1 - j0, d * H + j0, D * H
-    if units == 0:
-        return
-    if I >= 2 * lanes:
-        outer_product(
-            bands,
-            gradients,
-            at[d, 0] + j0 * I,
-            I,
-            delta,
-            rows,
-            width,
-            column,
-            units,
-            x,
-            rows,
-            I,
-            0,
-            I,
-            lanes,
-        )
-    else:  # few inputs would leave most of a vector empty: compute the transpose
-        transposed = np.zeros(I * units, x.dtype)
-        outer_product(
-            bands, transposed, 0, units, x, rows, I, 0, I, delta, rows, width, column, units, lanes
-        )
-        for j in range(units):
-            for i in range(I):
-                gradients[at[d, 0] + (j0 + j) * I + i] = transposed[i * units + j]
-    w_hh = at[d, 1] + j0 * H
-    outer_product(
-        bands,
-        gradients,
-        w_hh,
-        H,
-        delta,
-        with_past,
-        width,
-        column,
-        units,
-        output,
-        past,
-        width,
-        d * H,
-        H,
-        lanes,
-    )
-    outer_product(
-        bands,
-        gradients,
-        w_hh,
-        H,
-        delta,
-        first,
-        width,
-        column,
-        units,
-        h_0,
-        sample,
-        H,
-        d * N * H,
-        H,
-        lanes,
-    )
-    if at[d, 2] >= 0:
-        column_sums(gradients, at[d, 2] + j0, delta, rows, width, column, units)
-        for j in range(j0, j1):
-            gradients[at[d, 3] + j] = gradients[at[d, 2] + j]
-
-
 @Shell
-def backward(
+def rnn_backward(
     bands,
     dx,  # (R, I), zeros where a row is no real step
     dh_0,  # (D, N, H)
@@ -337,13 +282,13 @@ def backward(
     delta,  # (R, D, H), scratch
     dh,  # (R, D, H), zeros, or empty where state gradients aren't asked for
     grad_output,  # (R, D, H), or (1, D, H) zeros
-    grad_h_n,  # (D, N, H), or empty
+    grad_h_n,  # (D, N, H)
     x,  # (R, I)
     h_0,  # (D, N, H)
     output,  # (R, D, H)
     weights, at, step_row, batch_row, lengths, order, bounds, I, H, D, f, lanes, parts, slices,
 ):  # fmt: skip
-    """Run a layer backward; the arguments it shares with `forward` are those of `forward`."""
+    """Run a layer backward; the arguments it shares with `rnn_forward` are the same."""
     N = len(lengths)
     L = lengths[0] if N > 0 else 0
     V, V_in = panels(H, lanes), panels(I, lanes)
@@ -353,45 +298,97 @@ def backward(
         v0, v1 = range_of(part, parts, V, 1)
         u0, u1 = range_of(part, parts, V_in, 1)
         for d in range(D):
-            pack_straight(w_hh[d], weights, at[d, 1], H, H, lanes, v0, v1)
-            pack_straight(w_ih[d], weights, at[d, 0], I, H, lanes, u0, u1)
+            call(bands[PACK_STRAIGHT], (w_hh[d], (weights, at[d, 1]), H, H, lanes, v0, v1))
+            call(bands[PACK_STRAIGHT], (w_ih[d], (weights, at[d, 0]), I, H, lanes, u0, u1))
 
     blocks = len(bounds) - 1
+    tasks = D * blocks * slices
+    tables = np.empty((max(tasks, parts), max(3 * N, 24 * TILE_ROWS)), np.int64)
+    one_row, keep = int(len(grad_output) < len(output)), int(len(dh) > 0)
     stride = max(L, 1) if slices == 1 else 1
     for step in range(0, L, stride):
         s1 = L - step
-        for task in prange(D * blocks * slices):
+        for task in prange(tasks):
             d, rest = task // (blocks * slices), task % (blocks * slices)
-            block, part = rest // slices, rest % slices
-            v0, v1 = range_of(part, slices, V, WIDEST)
-            backward_steps(
-                bands, delta, dh, grad_output, grad_h_n, output, w_hh[d],
-                step_row, batch_row, lengths, order,
-                H, D, d, f, bounds[block], bounds[block + 1], s1 - stride, s1, v0, v1, lanes,
-            )  # fmt: skip
+            block = rest // slices
+            v0, v1 = range_of(rest % slices, slices, V, WIDEST)
+            if bounds[block] < bounds[block + 1]:
+                call(
+                    bands[BACKWARD_STEPS],
+                    (bands, delta, dh, grad_output, grad_h_n, output, w_hh[d],
+                     step_row, batch_row, lengths, order, tables[task], one_row, keep,
+                     N, H, D, d, f, bounds[block], bounds[block + 1], s1 - stride, s1, v0, v1,
+                     lanes),
+                )  # fmt: skip
 
-    if len(grad_h_n) > 0:  # where a sample has no step, h_n is h_0
-        for n in range(N):
-            if lengths[n] == 0:
-                for d in range(D):
-                    for j in range(H):
-                        state = (d * N + order[n]) * H + j
-                        dh_0[state] = grad_h_n[state]
+    for n in range(N):
+        if lengths[n] == 0:  # h_n is h_0
+            for d in range(D):
+                for j in range(H):
+                    state = (d * N + order[n]) * H + j
+                    dh_0[state] = grad_h_n[state]
     zeros = np.zeros(max(V, V_in) * lanes, x.dtype)
+    scratch_a = np.empty((parts, BLOCK * BLOCK_COLUMNS + lanes), x.dtype)
+    scratch_b = np.empty((parts, BLOCK * lanes * max(V, V_in)), x.dtype)
+    transposed = np.zeros((parts, I * H if I < 2 * lanes else 0), x.dtype)
+    width = D * H
     for d in range(D):
         rows, with_past, past, first, sample = real_rows(
             d == 1, step_row, batch_row, lengths, order
         )
+        K, past_count, first_count = len(rows), len(past), len(first)
         for part in prange(parts):
             if d == 0:
-                k0, k1 = range_of(part, parts, len(rows), TILE_ROWS)
-                input_gradient(bands, dx, delta, w_ih, rows, k0, k1, I, H, D, zeros, lanes)
-            i0, i1 = range_of(part, parts, len(first), 1)
-            state_gradient(
-                bands, dh_0, delta, w_hh[d], first, sample, d, i0, i1, N, H, D, zeros, lanes
-            )
-            j0, j1 = range_of(part, parts, H, TILE_ROWS)
-            weight_gradients(
-                bands, gradients, at, delta, x, output, h_0, rows, with_past, past, first, sample,
-                I, H, D, d, j0, j1, lanes,
+                k0, k1 = range_of(part, parts, K, TILE_ROWS)
+                call(
+                    bands[INPUT_GRADIENT],
+                    (bands, dx, rows, I, 0, I, delta, rows, H, D, -1 if D == 2 else 0,
+                     w_ih[0], w_ih[D - 1], k0, k1, zeros, tables[part], lanes),
+                )  # fmt: skip
+            k0, k1 = range_of(part, parts, first_count, 1)
+            call(
+                bands[INPUT_GRADIENT],
+                (bands, dh_0, sample, H, d * N * H, H, delta, first, H, D, d,
+                 w_hh[d], w_hh[d], k0, k1, zeros, tables[part], lanes),
             )  # fmt: skip
+
+            # Gradients of the parameters of hidden units j0:j1.
+            j0, j1 = range_of(part, parts, H, TILE_ROWS)
+            units, column = j1 - j0, d * H + j0
+            scratch = scratch_a[part], scratch_b[part]
+            if I >= 2 * lanes:
+                call(
+                    bands[OUTER_PRODUCT],
+                    ((gradients, at[d, 0] + j0 * I), I, delta, rows, width, column, units,
+                     x, rows, I, 0, I, K, scratch[0], scratch[1], lanes),
+                )  # fmt: skip
+            else:  # few inputs would leave most of a vector empty: compute the transpose
+                t = transposed[part]
+                for i in range(I * units):
+                    t[i] = 0
+                call(
+                    bands[OUTER_PRODUCT],
+                    (t, units, x, rows, I, 0, I, delta, rows, width, column, units, K,
+                     scratch[0], scratch[1], lanes),
+                )  # fmt: skip
+                for j in range(units):
+                    for i in range(I):
+                        gradients[at[d, 0] + (j0 + j) * I + i] = t[i * units + j]
+            w_hh_at = at[d, 1] + j0 * H
+            call(
+                bands[OUTER_PRODUCT],
+                ((gradients, w_hh_at), H, delta, with_past, width, column, units,
+                 output, past, width, d * H, H, past_count, scratch[0], scratch[1], lanes),
+            )  # fmt: skip
+            call(
+                bands[OUTER_PRODUCT],
+                ((gradients, w_hh_at), H, delta, first, width, column, units,
+                 h_0, sample, H, d * N * H, H, first_count, scratch[0], scratch[1], lanes),
+            )  # fmt: skip
+            if at[d, 2] >= 0:
+                call(
+                    bands[COLUMN_SUMS],
+                    ((gradients, at[d, 2] + j0), delta, rows, width, column, units, K, scratch[0]),
+                )
+                for j in range(j0, j1):
+                    gradients[at[d, 3] + j] = gradients[at[d, 2] + j]

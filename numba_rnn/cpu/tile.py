@@ -30,8 +30,8 @@ Python loops below unroll the picture above. The width of a vector comes from th
 Numba compiles for: 64 bytes with AVX-512, 32 with AVX2, 16 elsewhere (SSE, NEON).
 
 Operands. A is given by *row tables*: row i starts at a[a_at[i]], so rows may lie anywhere (padded,
-batch first, packed, a state from the caller). B is packed by `packing.py` into panels one vector
-wide: panel v holds B[k, v·LANES : (v+1)·LANES] for k = 0, 1, ..., one after the other.
+batch first, packed, a state from the caller). B is packed in panels one vector wide: panel v holds
+B[k, v·LANES : (v+1)·LANES] for k = 0, 1, ..., one after the other (see products.py).
 """
 
 from __future__ import annotations
@@ -372,7 +372,7 @@ def _sweep(builder, scalar, rows, v0, v1, emit) -> None:
         lower = height
 
 
-# --- the bodies of the band functions (see bands.py) ----------------------------------------------
+# --- what is done with tiles ----------------------------------------------------------------------
 
 
 def _emitter(emit: Callable) -> Callable:
@@ -442,35 +442,51 @@ def delta_band(
 
 
 @_emitter
-def outer_band(builder, c, stride, rows, v0, v1, width, a, b, depth):
-    """c[m, :] += Σ_k a[k, m] · b[k, :] for the first `rows` of TILE_ROWS rows m of c.
+def outer_tile(builder, c, start, stride, rows, v, width, a, stripe, b, depth):
+    """c[start + m·stride : ] += Σ_k a[k, m] · b[k, :] for the first `rows` rows m of a tile.
 
-    Sums over the rows k of a batch, as weight gradients do: a is a packed stripe, b is in panels.
+    Sums over the rows k of a batch, as weight gradients do: a is packed in stripes, b in panels.
     Each call adds one block of k, summed on its own, to c: a long sum in blocks loses less to
     rounding.
     """
-    with cgutils.for_range_slice(builder, v0, v1, INT(2)) as (v, _):
-        tile = Tile(builder, c.type.pointee, TILE_ROWS, 2)
-        acc = [[tile.zero] * 2] * TILE_ROWS
-        acc = tile.multiply(acc, depth, tile.stripe_factors(a), tile.panels_of(b, v, depth))
+    tile = Tile(builder, c.type.pointee, TILE_ROWS, 2)
+    acc = [[tile.zero] * 2] * TILE_ROWS
+    factors = tile.stripe_factors(tile.at(a, stripe))
+    acc = tile.multiply(acc, depth, factors, tile.panels_of(b, v, depth))
 
-        def write(r, values, columns, masks):
-            place = tile.at(c, builder.mul(r, stride))
-            for value, column, mask in zip(values, columns, masks, strict=True):
-                total = builder.fadd(tile.load(place, column, mask), value)
-                tile.store(total, place, column, mask)
+    def write(r, values, columns, masks):
+        place = tile.at(c, builder.add(start, builder.mul(r, stride)))
+        for value, column, mask in zip(values, columns, masks, strict=True):
+            total = builder.fadd(tile.load(place, column, mask), value)
+            tile.store(total, place, column, mask)
 
-        tile.finish(acc, rows, v, width, write)
+    tile.finish(acc, rows, v, width, write)
+
+
+# --- moving whole vectors, for packing ------------------------------------------------------------
 
 
 @_emitter
-def transpose_square(builder, out, w, stride):
-    """out[k, l] = w[l, k] for LANES × LANES numbers; rows of w are `stride` apart, those of out lie
-    together. Halves change places between rows LANES/2 apart, then quarters, down to single lanes.
+def copy_vector(builder, out, to, a, source, count):
+    """out[to : to + LANES] = a[source : source + count] and zeros; the whole of it, or less."""
+    vec = Vectors(builder, out.type.pointee)
+    whole = builder.icmp_signed(">=", count, INT(vec.lanes))
+    with builder.if_else(whole) as (all_lanes, some):
+        with all_lanes:
+            vec.store(vec.load(a, source), out, to)
+        with some:
+            vec.store(vec.load(a, source, vec.first_lanes(count)), out, to)
+
+
+@_emitter
+def transpose_square(builder, out, to, w, source, stride):
+    """out[k, l] = w[l, k] for LANES × LANES numbers: rows of w are `stride` apart, of out LANES.
+
+    Halves change places between rows LANES/2 apart, then quarters, and so on to single lanes.
     """
     vec = Vectors(builder, out.type.pointee)
     n = vec.lanes
-    rows = [vec.load(w, builder.mul(INT(r), stride)) for r in range(n)]
+    rows = [vec.load(w, builder.add(source, builder.mul(INT(r), stride))) for r in range(n)]
     size = n // 2
     while size:
         high = [lane & size for lane in range(n)]
@@ -483,4 +499,4 @@ def transpose_square(builder, out, w, stride):
                 rows[r + size] = vec.shuffle(*pair, lower_takes)
         size //= 2
     for k in range(n):
-        vec.store(rows[k], out, INT(k * n))
+        vec.store(rows[k], out, builder.add(to, INT(k * n)))
