@@ -82,7 +82,8 @@ def rnn_forward(
     output = (zeros if layout.has_padding else empty)((layout.rows, D * H), x.dtype)
     parts, blocks, slices = split(layout, float(layout.real_steps) * D * H * (I + H), D)
     arguments = (
-        natives.table(x.dtype, recurrence.FORWARD), output.reshape(-1), h_n.reshape(-1), x.reshape(-1), h_0.reshape(-1),
+        natives.table(x.dtype, recurrence.FORWARD),
+        output.reshape(-1), h_n.reshape(-1), x.reshape(-1), h_0.reshape(-1),
         weights, places,
         layout.step_row, layout.batch_row, layout.lengths, layout.order, layout.blocks(blocks),
         I, H, D, F[nonlinearity], lanes(x.dtype), parts, slices,
@@ -131,7 +132,8 @@ def rnn_backward(
         grad_h_n = zeros(dh_0.shape, dtype)
     parts, blocks, slices = split(layout, float(layout.real_steps) * D * H * (I + H) * 2, D)
     arguments = (
-        natives.table(dtype, recurrence.BACKWARD), dx.reshape(-1), dh_0.reshape(-1), gradients, delta.reshape(-1),
+        natives.table(dtype, recurrence.BACKWARD),
+        dx.reshape(-1), dh_0.reshape(-1), gradients, delta.reshape(-1),
         dh.reshape(-1), grad_output.reshape(-1), grad_h_n.reshape(-1),
         x.reshape(-1), h_0.reshape(-1), output.reshape(-1), weights, places,
         layout.step_row, layout.batch_row, layout.lengths, layout.order, layout.blocks(blocks),
@@ -162,7 +164,8 @@ def linear_backward(
     dx, gradients = empty(x.shape, x.dtype), zeros(weights.shape, x.dtype)
     parts = threads(2.0 * M * I * out_features)
     arguments = (
-        natives.table(x.dtype, linear.BACKWARD), dx.reshape(-1), gradients, grad_output.reshape(-1), x.reshape(-1), weights,
+        natives.table(x.dtype, linear.BACKWARD),
+        dx.reshape(-1), gradients, grad_output.reshape(-1), x.reshape(-1), weights,
         M, I, out_features, lanes(x.dtype), parts,
     )  # fmt: skip
     run(linear.linear_backward, parts, arguments)
@@ -173,5 +176,9 @@ def dropout(x: np.ndarray, probability: float, key: int, layer: int) -> np.ndarr
     """Drop elements of x by the mask that (key, layer) gives for its size."""
     out = empty(x.shape, x.dtype)
     parts = threads(10.0 * x.size)
-    run(_dropout.dropout, parts, (out.reshape(-1), x.reshape(-1), probability, key, layer, parts))
+    arguments = (
+        natives.table(x.dtype, _dropout.PLACES), out.reshape(-1), x.reshape(-1),
+        probability, key, layer, parts,
+    )  # fmt: skip
+    run(_dropout.dropout, parts, arguments)
     return out

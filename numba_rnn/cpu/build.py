@@ -1,9 +1,14 @@
 """How the kernels are compiled: when first needed, once per dtype, and kept on disk.
 
-Numba optimises a function that is called by name again within each of its callers, and once more
-in a parallel loop. So whatever is long here is a `Native`: compiled on its own, for pointers and
-integers, and called by address (`call`). What allocates memory and loops over threads is a `Shell`,
-compiled serial or parallel from the same source. Small pieces used inside both are `kernel`s.
+Numba optimises a function that is called by name again within each of its callers, and takes
+seconds over a long parallel loop. So:
+
+* a `kernel` is a small function, for use inside others;
+* a native is a long one: compiled on its own, for pointers and integers, and called by address;
+* a task is a native whose first argument says which part of the work to do. Its other arguments
+  are laid down in a frame, so that one parallel loop, compiled once, can `launch` any task;
+* a `shell` is what Python calls: it allocates scratch memory and launches tasks.
+
 Without this the first call takes several times as long.
 """
 
@@ -13,13 +18,13 @@ import hashlib
 import threading
 import warnings
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, from_dtype, njit, types
+from numba import cfunc, from_dtype, njit, prange, types
 from numba.core import cgutils
 from numba.core.extending import intrinsic
 
@@ -38,6 +43,9 @@ def _digest() -> str:
 
 
 DIGEST = _digest()
+
+# What the annotations of natives stand for; see `Natives`.
+Numbers = Table = Int = Any
 _warned = False
 
 
@@ -59,11 +67,10 @@ def _compiled(compiler: Callable, function: Callable, name: str, **options: Any)
         return compiler(**options)(function)
 
 
-def _copy(function: Callable) -> Callable:
-    """Copy a function, so that each compilation can have a name of its own."""
-    return type(function)(
-        function.__code__, function.__globals__, function.__name__, function.__defaults__
-    )
+def _copy(function: Callable, names: dict[str, Any] | None = None) -> Callable:
+    """Copy a function, so that each compilation has its own name, perhaps with more globals."""
+    known = function.__globals__ if names is None else function.__globals__ | names
+    return type(function)(function.__code__, known, function.__name__)
 
 
 def kernel(function: Callable) -> Callable:
@@ -71,91 +78,158 @@ def kernel(function: Callable) -> Callable:
     return _compiled(njit, function, function.__name__)
 
 
-class Native:
-    """A function of pointers and integers, compiled for a dtype and called by its address.
-
-    The annotations of its parameters say what they are: `Numbers` and `Table` are pointers to
-    numbers of the dtype and to int64, `Int` is an int64.
-    """
-
-    def __init__(self, function: Callable) -> None:
-        self._function = function
-        self._kinds = list(function.__annotations__.values())
-        self._made: dict[np.dtype, Any] = {}
-
-    def address(self, dtype: np.dtype) -> int:
-        """Compile for a dtype, or find it compiled, and return the address."""
-        made = self._made.get(dtype)
-        if made is None:
-            kinds = {
-                "Numbers": types.CPointer(from_dtype(dtype)),
-                "Table": types.CPointer(types.int64),
-                "Int": types.int64,
-            }
-            signature = types.void(*(kinds[kind] for kind in self._kinds))
-            name = f"{self._function.__name__}-{dtype}"
-            made = _compiled(
-                lambda **options: cfunc(signature, **options), _copy(self._function), name
-            )
-            self._made[dtype] = made
-        return made.address
+def shell(function: Callable) -> Callable:
+    """Compile a function that Python calls with arrays."""
+    return _compiled(njit, function, function.__name__)
 
 
 class Natives:
-    """The addresses of all natives for a dtype, as the table that kernels get."""
+    """All natives and tasks: found by their place in a table of addresses that kernels get.
+
+    The annotations of their parameters say what these are: `Numbers` and `Table` are pointers to
+    numbers of the dtype and to int64, `Int` is an int64.
+    """
 
     def __init__(self) -> None:
-        self._natives: dict[int, Native] = {}
+        self._builders: dict[int, Callable] = {}
         self._tables: dict[np.dtype, np.ndarray] = {}
-        self._ready: set[tuple[np.dtype, tuple[int, ...]]] = set()
+        self._ready: dict[tuple[np.dtype, tuple[int, ...]], np.ndarray] = {}
+        self._kept: list[Any] = []
         self._lock = threading.RLock()
 
-    def add(self, place: int) -> Callable[[Callable], Native]:
-        """Decorate a function that kernels find at a place of the table."""
+    def native(self, place: int) -> Callable[[Callable], Callable]:
+        """Decorate a function that is called by its address at a place of the table."""
 
-        def decorate(function: Callable) -> Native:
-            native = self._natives[place] = Native(function)
-            return native
+        def decorate(function: Callable) -> Callable:
+            def build(dtype: np.dtype) -> Any:
+                kinds = [_kind(kind, dtype) for kind in function.__annotations__.values()]
+                return _native(_copy(function), f"{function.__name__}-{dtype}", kinds)
+
+            self._builders[place] = build
+            return function
+
+        return decorate
+
+    def task(self, place: int) -> Callable[[Callable], Callable]:
+        """Decorate a function (task: Int, ...) that is launched from a place of the table."""
+
+        def decorate(function: Callable) -> Callable:
+            def build(dtype: np.dtype) -> Any:
+                kinds = [_kind(kind, dtype) for kind in function.__annotations__.values()]
+                names = {
+                    "body": _compiled(njit, _copy(function), f"{function.__name__}-body"),
+                    "letters": "".join(k[0] for k in list(function.__annotations__.values())[1:]),
+                }
+                frame = types.CPointer(types.CPointer(from_dtype(dtype)))
+                name = f"{function.__name__}-{dtype}"
+                return _native(_copy(_run_task, names), name, [kinds[0], frame])
+
+            self._builders[place] = build
+            return function
 
         return decorate
 
     def table(self, dtype: np.dtype, places: tuple[int, ...]) -> np.ndarray:
         """Return the table for a dtype, with at least the natives at these places compiled."""
-        if (dtype, places) not in self._ready:
+        ready = self._ready.get((dtype, places))
+        if ready is None:
             with self._lock:
-                table = self._tables.setdefault(dtype, np.zeros(32, np.int64))
+                ready = self._tables.setdefault(dtype, np.zeros(32, np.int64))
                 for place in places:
-                    table[place] = self._natives[place].address(dtype)
-                self._ready.add((dtype, places))
-        return self._tables[dtype]
+                    if ready[place] == 0:
+                        made = self._builders[place](dtype)
+                        self._kept.append(made)
+                        ready[place] = made.address
+                self._ready[dtype, places] = ready
+        return ready
+
+
+def _kind(annotation: str, dtype: np.dtype) -> types.Type:
+    if annotation == "Int":
+        return types.int64
+    return types.CPointer(types.int64 if annotation == "Table" else from_dtype(dtype))
+
+
+def _native(function: Callable, name: str, kinds: list[types.Type]) -> Any:
+    def compiler(**options: Any) -> Callable:
+        return cfunc(types.void(*kinds), **options)
+
+    return _compiled(compiler, function, name)
+
+
+def _run_task(task, frame):
+    body(task, *unpack(frame, letters))  # noqa: F821, names that `_copy` provides
 
 
 natives = Natives()
 
 
+# --- calls by address ---------------------------------------------------------------------------
+
+
+def _passed(context, builder, kinds, arguments) -> list[ir.Value]:
+    """Arguments of a native: arrays as pointers, (array or pointer, start) from start on."""
+    passed = []
+    for kind, value in zip(kinds, cgutils.unpack_tuple(builder, arguments), strict=True):
+        start = None
+        if isinstance(kind, types.BaseTuple):
+            value, start = cgutils.unpack_tuple(builder, value)
+            kind = kind[0]
+        if isinstance(kind, types.Array):
+            value = context.make_array(kind)(context, builder, value).data
+        if start is not None:
+            value = builder.gep(value, [start])
+        passed.append(value)
+    return passed
+
+
 @intrinsic
 def call(typing, address, arguments):
-    """Call a native: arrays and pointers as they are, or, as (array, start), from start on."""
+    """Call a native with a tuple of arguments."""
 
     def codegen(context, builder, signature, values):
-        passed = []
-        for kind, value in zip(
-            signature.args[1], cgutils.unpack_tuple(builder, values[1]), strict=True
-        ):
-            start = None
-            if isinstance(kind, types.BaseTuple):
-                value, start = cgutils.unpack_tuple(builder, value)
-                kind = kind[0]
-            if isinstance(kind, types.Array):
-                value = context.make_array(kind)(context, builder, value).data
-            if start is not None:
-                value = builder.gep(value, [start])
-            passed.append(value)
+        passed = _passed(context, builder, signature.args[1], values[1])
         function = ir.FunctionType(ir.VoidType(), [value.type for value in passed])
         builder.call(builder.inttoptr(values[0], function.as_pointer()), passed)
         return context.get_dummy_value()
 
     return types.void(types.int64, arguments), codegen
+
+
+@intrinsic
+def frame_of(typing, arguments):
+    """Lay arguments down in memory for tasks; return the address."""
+
+    def codegen(context, builder, signature, values):
+        passed = _passed(context, builder, signature.args[0], values[0])
+        frame = cgutils.alloca_once(builder, ir.IntType(64), size=len(passed))
+        for place, value in enumerate(passed):
+            if isinstance(value.type, ir.PointerType):
+                value = builder.ptrtoint(value, ir.IntType(64))
+            builder.store(value, builder.gep(frame, [ir.IntType(64)(place)]))
+        return builder.ptrtoint(frame, ir.IntType(64))
+
+    return types.int64(arguments), codegen
+
+
+@intrinsic(prefer_literal=True)
+def unpack(typing, frame, letters):
+    """Read arguments back: N, T and I stand for Numbers, Table and Int."""
+    numbers = frame.dtype
+    kinds = {"N": numbers, "T": types.CPointer(types.int64), "I": types.int64}
+    result = types.Tuple([kinds[letter] for letter in letters.literal_value])
+
+    def codegen(context, builder, signature, values):
+        slots = builder.bitcast(values[0], ir.IntType(64).as_pointer())
+        read = []
+        for place, kind in enumerate(result):
+            value = builder.load(builder.gep(slots, [ir.IntType(64)(place)]))
+            if kind != types.int64:
+                value = builder.inttoptr(value, context.get_value_type(kind))
+            read.append(value)
+        return context.make_tuple(builder, result, read)
+
+    return result(frame, letters), codegen
 
 
 @intrinsic
@@ -168,22 +242,33 @@ def advance(typing, pointer, start):
     return pointer(pointer, types.int64), codegen
 
 
-class Shell:
-    """A function that Python calls, compiled for one thread or for all of Numba's pool.
+# --- launching tasks ------------------------------------------------------------------------------
 
-    In the serial one `prange` is an ordinary loop. Each is compiled when it is first called: a
-    process that never has work enough for two threads never pays for the parallel one.
+
+@kernel
+def launch(launcher, address, tasks, frame):
+    """Run tasks 0, 1, ..., here one after the other, or by the parallel launcher where given."""
+    if launcher == 0:
+        for task in range(tasks):
+            call(address, (task, frame))
+    else:
+        call(launcher, (address, tasks, frame))
+
+
+def _launch_parallel(address, tasks, frame):
+    for task in prange(tasks):
+        call(address, (task, frame))
+
+
+def _enter(address, tasks, frame):
+    loop(address, tasks, frame)  # noqa: F821, a name that `_copy` provides
+
+
+@cache
+def parallel_launcher() -> Any:
+    """Compile the one parallel loop, or find it compiled; its `address` is a launcher.
+
+    The thread pool must have been started.
     """
-
-    def __init__(self, function: Callable) -> None:
-        self._function = function
-        self.__doc__ = function.__doc__
-
-    @cached_property
-    def serial(self) -> Callable:
-        return _compiled(njit, _copy(self._function), self._function.__name__)
-
-    @cached_property
-    def parallel(self) -> Callable:
-        name = f"{self._function.__name__}-parallel"
-        return _compiled(njit, _copy(self._function), name, parallel=True)
+    loop = _compiled(njit, _copy(_launch_parallel), "parallel_launcher-loop", parallel=True)
+    return _native(_copy(_enter, {"loop": loop}), "parallel_launcher", [types.int64] * 3)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from numba import prange, uint64
+import math
 
-from .build import Shell, kernel
-from .products import range_of
+import numpy as np
+from numba import int64, uint64
+
+from .build import Int, Numbers, frame_of, kernel, launch, natives, shell
+from .products import DROPOUT, range_of
+
+PLACES = (DROPOUT,)
 
 
 @kernel
@@ -17,18 +22,31 @@ def scramble(z):
     return z ^ (z >> uint64(31))
 
 
-@Shell
+@natives.task(DROPOUT)
+def drop(
+    part: Int, out: Numbers, x: Numbers, size: Int, start: Int, least: Int, scale: Numbers,
+    parts: Int,
+):  # fmt: skip
+    """Drop or scale a part of the elements; the i-th is kept where its 53 random bits >= least."""
+    first, last = range_of(part, parts, size, 64)
+    golden = uint64(0x9E3779B97F4A7C15)
+    for i in range(first, last):
+        bits = scramble(uint64(start) + golden * uint64(i + 1)) >> uint64(11)
+        out[i] = x[i] * scale[0] if int64(bits) >= least else 0
+
+
+@shell
 def dropout(
+    launcher,  # 0, or the address of the parallel one
+    bands,  # table of natives
     out,  # (size,)
     x,  # (size,)
     probability, key, layer, parts,
 ):  # fmt: skip
-    """Out = x / (1 - p) where the element is kept, which it is with probability 1 - p, else 0."""
-    scale = x.dtype.type(1 / (1 - probability)) if probability < 1 else x.dtype.type(0)
-    start = scramble(uint64(key) + scramble(layer))
-    golden = uint64(0x9E3779B97F4A7C15)
-    for part in prange(parts):
-        first, last = range_of(part, parts, len(x), 64)
-        for i in range(first, last):
-            uniform = (scramble(start + golden * uint64(i + 1)) >> uint64(11)) * 2.0**-53
-            out[i] = x[i] * scale if uniform >= probability else 0
+    """out = x / (1 - p) where the element is kept, which it is with probability 1 - p, else 0."""
+    scale = np.zeros(1, x.dtype)
+    if probability < 1:
+        scale[0] = 1 / (1 - probability)
+    start = int64(scramble(uint64(key) + scramble(layer)))
+    least = int64(math.ceil(probability * 2.0**53))
+    launch(launcher, bands[DROPOUT], parts, frame_of((out, x, len(x), start, least, scale, parts)))

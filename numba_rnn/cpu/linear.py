@@ -6,29 +6,60 @@ Symbols: M rows, I features in, O features out. All arrays are 1-D views in C or
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from .build import Shell, call
+from .build import Int, Numbers, Table, advance, call, frame_of, launch, natives, shell
 from .products import (
     AFFINE_BAND,
     BLOCK,
     BLOCK_COLUMNS,
     COLUMN_SUMS,
+    LINEAR_GRADIENTS,
+    LINEAR_MAP,
+    LINEAR_PACK,
+    LINEAR_PACK_BACK,
     MAP_ROWS,
     OUTER_PRODUCT,
     PACK_STRAIGHT,
     PACK_TRANSPOSED,
+    ROWS_AT_ONCE,
     panels,
     range_of,
 )
 from .tile import TILE_ROWS
 
-FORWARD = (PACK_TRANSPOSED, AFFINE_BAND, MAP_ROWS)
-BACKWARD = (PACK_STRAIGHT, AFFINE_BAND, MAP_ROWS, OUTER_PRODUCT, COLUMN_SUMS)
+FORWARD = (PACK_TRANSPOSED, LINEAR_PACK, AFFINE_BAND, MAP_ROWS, LINEAR_MAP)
+BACKWARD = (
+    PACK_STRAIGHT, LINEAR_PACK_BACK, AFFINE_BAND, MAP_ROWS, OUTER_PRODUCT, COLUMN_SUMS,
+    LINEAR_GRADIENTS,
+)  # fmt: skip
 
 
-@Shell
+@natives.task(LINEAR_PACK)
+def linear_pack(
+    part: Int, bands: Table, packed: Numbers, w: Numbers, I: Int, O: Int, lanes: Int, parts: Int
+):
+    """Pack a part of wᵀ."""
+    v0, v1 = range_of(part, parts, panels(O, lanes), 1)
+    call(bands[PACK_TRANSPOSED], (packed, w, O, I, lanes, v0, v1))
+
+
+@natives.task(LINEAR_MAP)
+def linear_map(
+    part: Int, bands: Table, y: Numbers, x: Numbers, packed: Numbers, bias: Numbers, rows: Table,
+    tables: Table, M: Int, I: Int, O: Int, lanes: Int, parts: Int,
+):  # fmt: skip
+    """Map a part of the rows."""
+    m0, m1 = range_of(part, parts, M, TILE_ROWS)
+    call(
+        bands[MAP_ROWS],
+        (bands, y, rows, O, 0, O, bias, x, rows, I, 0, packed, I, 0, packed, 0, m0, m1, lanes,
+         (tables, part * 3 * ROWS_AT_ONCE)),
+    )  # fmt: skip
+
+
+@shell
 def linear_forward(
+    launcher,  # 0, or the address of the parallel one
     bands,  # table of natives
     y,  # (M, O)
     x,  # (M, I)
@@ -36,54 +67,77 @@ def linear_forward(
     M, I, O, lanes, parts,
 ):  # fmt: skip
     """Map every row."""
-    V = panels(O, lanes)
-    packed, bias = np.empty(V * lanes * I, x.dtype), np.zeros(V * lanes, x.dtype)
-    tables = np.empty((parts, 16 * TILE_ROWS), np.int64)
-    for part in prange(parts):
-        v0, v1 = range_of(part, parts, V, 1)
-        call(bands[PACK_TRANSPOSED], (packed, weights, O, I, lanes, v0, v1))
+    width = panels(O, lanes) * lanes
+    packed, bias = np.empty(width * I, x.dtype), np.zeros(width, x.dtype)
+    launch(
+        launcher, bands[LINEAR_PACK], parts, frame_of((bands, packed, weights, I, O, lanes, parts))
+    )
     if len(weights) > O * I:
         for j in range(O):
             bias[j] = weights[O * I + j]
-    for part in prange(parts):
-        m0, m1 = range_of(part, parts, M, TILE_ROWS)
-        call(bands[MAP_ROWS], (bands, y, x, packed, bias, tables[part], m0, m1, I, O, lanes))
+    rows, tables = np.arange(M), np.empty(parts * 3 * ROWS_AT_ONCE, np.int64)
+    frame = frame_of((bands, y, x, packed, bias, rows, tables, M, I, O, lanes, parts))
+    launch(launcher, bands[LINEAR_MAP], parts, frame)
 
 
-@Shell
+@natives.task(LINEAR_PACK_BACK)
+def linear_pack_back(
+    part: Int, bands: Table, packed: Numbers, w: Numbers, I: Int, O: Int, lanes: Int, parts: Int
+):
+    """Pack a part of w."""
+    v0, v1 = range_of(part, parts, panels(I, lanes), 1)
+    call(bands[PACK_STRAIGHT], (packed, w, I, O, lanes, v0, v1))
+
+
+@natives.task(LINEAR_GRADIENTS)
+def linear_gradients(
+    part: Int, bands: Table, dx: Numbers, gradients: Numbers, g: Numbers, x: Numbers,
+    packed: Numbers, zeros: Numbers, rows: Table, tables: Table, scratch: Numbers, has_bias: Int,
+    M: Int, I: Int, O: Int, lanes: Int, parts: Int,
+):  # fmt: skip
+    """A range of rows of dx, and of outputs of the gradients of the parameters."""
+    m0, m1 = range_of(part, parts, M, TILE_ROWS)
+    call(
+        bands[MAP_ROWS],
+        (bands, dx, rows, I, 0, I, zeros, g, rows, O, 0, packed, O, 0, packed, 0, m0, m1, lanes,
+         (tables, part * 3 * ROWS_AT_ONCE)),
+    )  # fmt: skip
+    j0, j1 = range_of(part, parts, O, TILE_ROWS)
+    packed_a = advance(scratch, part * (BLOCK * (BLOCK_COLUMNS + lanes * panels(I, lanes)) + lanes))
+    packed_b = advance(packed_a, BLOCK * BLOCK_COLUMNS + lanes)
+    call(
+        bands[OUTER_PRODUCT],
+        ((gradients, j0 * I), I, g, rows, O, j0, j1 - j0, x, rows, I, 0, I, M,
+         packed_a, packed_b, lanes),
+    )  # fmt: skip
+    if has_bias:
+        call(
+            bands[COLUMN_SUMS],
+            ((gradients, O * I + j0), g, rows, O, j0, j1 - j0, M, packed_a),
+        )
+
+
+@shell
 def linear_backward(
+    launcher,
     bands,
     dx,  # (M, I)
     gradients,  # flat, zeros, laid out as weights
-    grad_output,  # (M, O)
+    g,  # (M, O), dL/dy
     x,  # (M, I)
     weights,
     M, I, O, lanes, parts,
 ):  # fmt: skip
     """Gradients of the input and the parameters."""
-    V = panels(I, lanes)
-    packed, zeros = np.empty(V * lanes * O, x.dtype), np.zeros(V * lanes, x.dtype)
-    tables = np.empty((parts, 16 * TILE_ROWS), np.int64)
-    scratch_a = np.empty((parts, BLOCK_COLUMNS * BLOCK + lanes), x.dtype)
-    scratch_b = np.empty((parts, V * lanes * BLOCK), x.dtype)
-    for part in prange(parts):
-        v0, v1 = range_of(part, parts, V, 1)
-        call(bands[PACK_STRAIGHT], (packed, weights, I, O, lanes, v0, v1))
-    rows = np.arange(M)
-    for part in prange(parts):
-        m0, m1 = range_of(part, parts, M, TILE_ROWS)
-        call(
-            bands[MAP_ROWS],
-            (bands, dx, grad_output, packed, zeros, tables[part], m0, m1, O, I, lanes),
-        )
-        j0, j1 = range_of(part, parts, O, TILE_ROWS)
-        call(
-            bands[OUTER_PRODUCT],
-            ((gradients, j0 * I), I, grad_output, rows, O, j0, j1 - j0, x, rows, I, 0, I, M,
-             scratch_a[part], scratch_b[part], lanes),
-        )  # fmt: skip
-        if len(gradients) > O * I:
-            call(
-                bands[COLUMN_SUMS],
-                ((gradients, O * I + j0), grad_output, rows, O, j0, j1 - j0, M, scratch_a[part]),
-            )
+    width = panels(I, lanes) * lanes
+    packed, zeros = np.empty(width * O, x.dtype), np.zeros(width, x.dtype)
+    frame = frame_of((bands, packed, weights, I, O, lanes, parts))
+    launch(launcher, bands[LINEAR_PACK_BACK], parts, frame)
+    rows, tables = np.arange(M), np.empty(parts * 3 * ROWS_AT_ONCE, np.int64)
+    scratch = np.empty(parts * (BLOCK * (BLOCK_COLUMNS + width) + lanes), x.dtype)
+    has_bias = int(len(gradients) > O * I)
+    frame = frame_of(
+        (bands, dx, gradients, g, x, packed, zeros, rows, tables, scratch, has_bias,
+         M, I, O, lanes, parts)
+    )  # fmt: skip
+    launch(launcher, bands[LINEAR_GRADIENTS], parts, frame)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba
 
-from .build import Shell
+from .build import parallel_launcher
 
 # Multiply-adds that two threads must have to gain more than a launch costs (a few microseconds;
 # the workqueue layer needs a hundred).
@@ -85,21 +85,22 @@ def blocks_of(batch: int, ways: int) -> int:
     return ways * max(1, -(-batch // (ways * SAMPLES_A_BLOCK)))
 
 
-def run(shell: Shell, parts: int, arguments: Sequence[Any]) -> None:
-    """Call a kernel in the way its split asks for."""
+def run(shell: Callable, parts: int, arguments: Sequence[Any]) -> None:
+    """Call a kernel with the launcher that its split asks for."""
     if parts == 1:
-        shell.serial(*arguments)
+        shell(0, *arguments)
         return
+    launcher = parallel_launcher().address
     if _layer() in ("omp", "tbb"):
-        shell.parallel(*arguments)
+        shell(launcher, *arguments)
         return
     # The workqueue layer ends the process when two threads enter it at once, and before the first
     # launch nobody knows which layer it will be. A thread that finds the pool taken does all the
     # work itself, with the same result.
     if _entering.acquire(blocking=False):
         try:
-            shell.parallel(*arguments)
+            shell(launcher, *arguments)
         finally:
             _entering.release()
     else:
-        shell.serial(*arguments)
+        shell(0, *arguments)

@@ -15,17 +15,19 @@ Symbols: `numbers` and `table` arguments are 1-D, C order; K rows summed over; M
 from __future__ import annotations
 
 from . import tile
-from .build import advance, call, kernel, natives
+from .build import Int, Numbers, Table, advance, call, kernel, natives
 from .tile import TILE_ROWS, WIDEST, copy_vector, transpose_square
 
 # Places in the table of natives.
 (
     AFFINE_BAND, DELTA_BAND, PACK_TRANSPOSED, PACK_STRAIGHT, OUTER_PRODUCT, COLUMN_SUMS,
-    FORWARD_STEPS, BACKWARD_STEPS, INPUT_GRADIENT, MAP_ROWS,
-) = range(10)  # fmt: skip
+    MAP_ROWS, RNN_PACK, RNN_STEPS, RNN_PACK_BACK, RNN_STEPS_BACK, RNN_GRADIENTS,
+    LINEAR_PACK, LINEAR_MAP, LINEAR_PACK_BACK, LINEAR_GRADIENTS, DROPOUT,
+) = range(17)  # fmt: skip
 
 CACHED = 1 << 15  # numbers of a packed matrix to use for all rows before going on: half of an L2
 BLOCK = 256  # rows summed at once in an outer product
+ROWS_AT_ONCE = 16 * TILE_ROWS  # rows of a plain product between two looks at the tables
 BLOCK_COLUMNS = 32 * TILE_ROWS  # columns of A packed at once: with BLOCK rows, half of an L2
 
 
@@ -47,7 +49,7 @@ def range_of(part, parts, count, multiple):
 # --- packing --------------------------------------------------------------------------------------
 
 
-@natives.add(PACK_TRANSPOSED)
+@natives.native(PACK_TRANSPOSED)
 def pack_transposed(
     packed: Numbers, w: Numbers, width: Int, depth: Int, lanes: Int, v0: Int, v1: Int
 ):
@@ -66,7 +68,7 @@ def pack_transposed(
             k += 1
 
 
-@natives.add(PACK_STRAIGHT)
+@natives.native(PACK_STRAIGHT)
 def pack_straight(
     packed: Numbers, w: Numbers, width: Int, depth: Int, lanes: Int, v0: Int, v1: Int
 ):
@@ -104,19 +106,17 @@ def pack_stripes(packed, a, rows, stride, column, width, k0, k1, lanes):
 # --- products -------------------------------------------------------------------------------------
 
 
-@natives.add(AFFINE_BAND)
+@natives.native(AFFINE_BAND)
 def affine_band(
     out: Numbers, out_at: Table, rows: Int, v0: Int, v1: Int, width: Int, bias: Numbers,
     a: Numbers, a_at: Table, wa: Numbers, na: Int, b: Numbers, b_at: Table, wb: Numbers, nb: Int,
     f: Int,
 ):  # fmt: skip
     """See `tile.affine_band`."""
-    tile.affine_band(
-        (out, out_at, rows, v0, v1, width, bias, a, a_at, wa, na, b, b_at, wb, nb, f)
-    )
+    tile.affine_band((out, out_at, rows, v0, v1, width, bias, a, a_at, wa, na, b, b_at, wb, nb, f))
 
 
-@natives.add(DELTA_BAND)
+@natives.native(DELTA_BAND)
 def delta_band(
     delta: Numbers, at: Table, rows: Int, v0: Int, v1: Int, width: Int, g: Numbers, g_at: Table,
     later: Numbers, later_at: Table, w: Numbers, n: Int, h: Numbers, dh: Numbers, keep: Int, f: Int,
@@ -181,25 +181,33 @@ def delta_rows(
             i += rows
 
 
-@natives.add(MAP_ROWS)
+@natives.native(MAP_ROWS)
 def map_rows(
-    bands: Table, out: Numbers, a: Numbers, packed: Numbers, bias: Numbers, tables: Table,
-    m0: Int, m1: Int, n_in: Int, n_out: Int, lanes: Int,
+    bands: Table,
+    out: Numbers, out_rows: Table, out_stride: Int, out_column: Int, width: Int, bias: Numbers,
+    a: Numbers, a_rows: Table, a_stride: Int, a_column: Int, wa: Numbers, na: Int,
+    b_column: Int, wb: Numbers, nb: Int, k0: Int, k1: Int, lanes: Int,
+    tables: Table,  # scratch: 3·ROWS_AT_ONCE
 ):  # fmt: skip
-    """out = a·packed + bias for rows m0:m1; tables is scratch for 2·8·TILE_ROWS places."""
-    at_once = 8 * TILE_ROWS
-    for start in range(m0, m1, at_once):
-        n = min(at_once, m1 - start)
+    """out = bias + a·wa + b·wb for whole tables of rows: a linear map, or an input gradient.
+
+    Row out_rows[k] of out comes from row a_rows[k] of a, k0 <= k < k1: na numbers of it from
+    a_column on, and nb more from b_column on (the two directions of an RNN).
+    """
+    to, a_at, b_at = tables, advance(tables, ROWS_AT_ONCE), advance(tables, 2 * ROWS_AT_ONCE)
+    for start in range(k0, k1, ROWS_AT_ONCE):
+        n = min(ROWS_AT_ONCE, k1 - start)
         for i in range(n):
-            tables[i] = (start + i) * n_in
-            tables[at_once + i] = (start + i) * n_out
+            to[i] = out_rows[start + i] * out_stride + out_column
+            a_at[i] = a_rows[start + i] * a_stride + a_column
+            b_at[i] = a_rows[start + i] * a_stride + b_column
         affine_rows(
-            bands, out, advance(tables, at_once), n, 0, panels(n_out, lanes), n_out, bias, a, tables, packed, n_in,
-            a, tables, packed, 0, tile.IDENTITY, lanes,
+            bands, out, to, n, 0, panels(width, lanes), width, bias, a, a_at, wa, na,
+            a, b_at, wb, nb, tile.IDENTITY, lanes,
         )  # fmt: skip
 
 
-@natives.add(OUTER_PRODUCT)
+@natives.native(OUTER_PRODUCT)
 def outer_product(
     c: Numbers, c_stride: Int, a: Numbers, a_rows: Table, a_stride: Int, a_column: Int, m: Int,
     b: Numbers, b_rows: Table, b_stride: Int, b_column: Int, n: Int, count: Int,
@@ -225,7 +233,7 @@ def outer_product(
                     )  # fmt: skip
 
 
-@natives.add(COLUMN_SUMS)
+@natives.native(COLUMN_SUMS)
 def column_sums(
     sums: Numbers, a: Numbers, rows: Table, stride: Int, column: Int, width: Int, count: Int,
     block: Numbers,

@@ -21,32 +21,35 @@ large H, `slices` ranges of hidden units, which meet after every step.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from .build import Shell, advance, call, kernel, natives
+from .build import Int, Numbers, Table, advance, call, frame_of, kernel, launch, natives, shell
 from .products import (
     AFFINE_BAND,
-    BACKWARD_STEPS,
     BLOCK,
     BLOCK_COLUMNS,
     COLUMN_SUMS,
     DELTA_BAND,
-    FORWARD_STEPS,
-    INPUT_GRADIENT,
+    MAP_ROWS,
     OUTER_PRODUCT,
     PACK_STRAIGHT,
     PACK_TRANSPOSED,
+    RNN_GRADIENTS,
+    RNN_PACK,
+    RNN_PACK_BACK,
+    RNN_STEPS,
+    RNN_STEPS_BACK,
+    ROWS_AT_ONCE,
     affine_rows,
     delta_rows,
     panels,
     range_of,
 )
-from .tile import IDENTITY, TANH, TILE_ROWS, WIDEST
+from .tile import TANH, TILE_ROWS, WIDEST
 
-FORWARD = (PACK_TRANSPOSED, AFFINE_BAND, FORWARD_STEPS)
+FORWARD = (PACK_TRANSPOSED, RNN_PACK, AFFINE_BAND, RNN_STEPS)
 BACKWARD = (
-    PACK_STRAIGHT, DELTA_BAND, BACKWARD_STEPS, AFFINE_BAND, INPUT_GRADIENT, OUTER_PRODUCT,
-    COLUMN_SUMS,
+    PACK_STRAIGHT, RNN_PACK_BACK, DELTA_BAND, RNN_STEPS_BACK,
+    AFFINE_BAND, MAP_ROWS, OUTER_PRODUCT, COLUMN_SUMS, RNN_GRADIENTS,
 )  # fmt: skip
 
 
@@ -68,23 +71,46 @@ def alive(n, first, s, lengths):
 # --- forward ------------------------------------------------------------------------------------
 
 
-@natives.add(FORWARD_STEPS)
-def forward_steps(
+@natives.task(RNN_PACK)
+def rnn_pack(
+    part: Int, bands: Table, w_ih: Numbers, w_hh: Numbers, weights: Numbers, at: Table,
+    I: Int, H: Int, D: Int, lanes: Int, parts: Int,
+):  # fmt: skip
+    """Pack a part of w_ihᵀ and w_hhᵀ of all directions."""
+    V = panels(H, lanes)
+    v0, v1 = range_of(part, parts, V, 1)
+    for d in range(D):
+        place = d * V * lanes
+        source = (weights, at[4 * d])
+        call(bands[PACK_TRANSPOSED], ((w_ih, place * I), source, H, I, lanes, v0, v1))
+        source = (weights, at[4 * d + 1])
+        call(bands[PACK_TRANSPOSED], ((w_hh, place * H), source, H, H, lanes, v0, v1))
+
+
+@natives.task(RNN_STEPS)
+def rnn_steps(
+    task: Int,
     bands: Table,
     output: Numbers,  # (R, D, H)
     x: Numbers,  # (R, I)
     h_0: Numbers,  # (D, N, H)
-    w_ih: Numbers,  # packed w_ihᵀ of the direction
+    w_ih: Numbers,  # packed w_ihᵀ of each direction
     w_hh: Numbers,  # packed w_hhᵀ
     bias: Numbers,  # b_ih + b_hh, padded to whole panels
     step_row: Table, batch_row: Table, lengths: Table, order: Table,
-    tables: Table,  # scratch: 3 (n1 - n0)
-    N: Int, I: Int, H: Int, D: Int, d: Int, f: Int,
-    n0: Int, n1: Int, s0: Int, s1: Int, v0: Int, v1: Int, lanes: Int,
+    bounds: Table, blocks: Int, slices: Int,
+    tables: Table,  # scratch: (tasks, 3, N)
+    N: Int, I: Int, H: Int, D: Int, f: Int, s0: Int, s1: Int, lanes: Int,
 ):  # fmt: skip
-    """Steps s0:s1 of samples n0:n1, hidden units of panels v0:v1, in direction d."""
-    n = n1 - n0
-    x_at, h_at, out_at = tables, advance(tables, n), advance(tables, 2 * n)
+    """Steps s0:s1 of one block of samples, one slice of hidden units, one direction."""
+    V = panels(H, lanes)
+    d, block = task // (blocks * slices), task // slices % blocks
+    n0, n = bounds[block], bounds[block + 1] - bounds[block]
+    v0, v1 = range_of(task % slices, slices, V, WIDEST)
+    w_ih, w_hh = advance(w_ih, d * V * lanes * I), advance(w_hh, d * V * lanes * H)
+    bias = advance(bias, d * V * lanes)
+    x_at = advance(tables, 3 * N * task)
+    h_at, out_at = advance(x_at, N), advance(x_at, 2 * N)
     for s in range(s0, s1):
         n = alive(n, n0, s, lengths)
         if n == 0:
@@ -104,8 +130,9 @@ def forward_steps(
         )
 
 
-@Shell
+@shell
 def rnn_forward(
+    launcher,  # 0, or the address of the parallel one
     bands,  # table of natives
     output,  # (R, D, H), zeros where a row is no real step
     h_n,  # (D, N, H)
@@ -120,35 +147,26 @@ def rnn_forward(
     """Run a layer forward."""
     N = len(lengths)
     L = lengths[0] if N > 0 else 0
-    V = panels(H, lanes)
-    w_ih = np.empty((D, V * lanes * I), x.dtype)
-    w_hh = np.empty((D, V * lanes * H), x.dtype)
-    bias = np.empty((D, V * lanes), x.dtype)
-    for part in prange(parts):
-        v0, v1 = range_of(part, parts, V, 1)
-        for d in range(D):
-            call(bands[PACK_TRANSPOSED], (w_ih[d], (weights, at[d, 0]), H, I, lanes, v0, v1))
-            call(bands[PACK_TRANSPOSED], (w_hh[d], (weights, at[d, 1]), H, H, lanes, v0, v1))
+    width = panels(H, lanes) * lanes
+    w_ih, w_hh = np.empty(D * width * I, x.dtype), np.empty(D * width * H, x.dtype)
+    bias = np.empty(D * width, x.dtype)
+    frame = frame_of((bands, w_ih, w_hh, weights, at, I, H, D, lanes, parts))
+    launch(launcher, bands[RNN_PACK], parts, frame)
     for d in range(D):
-        for j in range(V * lanes):
+        for j in range(width):
             real = j < H and at[d, 2] >= 0
-            bias[d, j] = weights[at[d, 2] + j] + weights[at[d, 3] + j] if real else 0
+            bias[d * width + j] = weights[at[d, 2] + j] + weights[at[d, 3] + j] if real else 0
 
     blocks = len(bounds) - 1
     tasks = D * blocks * slices
-    tables = np.empty((tasks, 3 * N), np.int64)
+    tables = np.empty(tasks * 3 * N, np.int64)
     stride = max(L, 1) if slices == 1 else 1  # slices of hidden units meet after every step
     for s in range(0, L, stride):
-        for task in prange(tasks):
-            d, rest = task // (blocks * slices), task % (blocks * slices)
-            block = rest // slices
-            v0, v1 = range_of(rest % slices, slices, V, WIDEST)
-            call(
-                bands[FORWARD_STEPS],
-                (bands, output, x, h_0, w_ih[d], w_hh[d], bias[d],
-                 step_row, batch_row, lengths, order, tables[task],
-                 N, I, H, D, d, f, bounds[block], bounds[block + 1], s, s + stride, v0, v1, lanes),
-            )  # fmt: skip
+        frame = frame_of(
+            (bands, output, x, h_0, w_ih, w_hh, bias, step_row, batch_row, lengths, order,
+             bounds, blocks, slices, tables, N, I, H, D, f, s, s + stride, lanes)
+        )  # fmt: skip
+        launch(launcher, bands[RNN_STEPS], tasks, frame)
 
     for d in range(D):
         for n in range(N):
@@ -165,25 +183,47 @@ def rnn_forward(
 # --- backward -----------------------------------------------------------------------------------
 
 
-@natives.add(BACKWARD_STEPS)
-def backward_steps(
+@natives.task(RNN_PACK_BACK)
+def rnn_pack_back(
+    part: Int, bands: Table, w_ih: Numbers, w_hh: Numbers, weights: Numbers, at: Table,
+    I: Int, H: Int, D: Int, lanes: Int, parts: Int,
+):  # fmt: skip
+    """Pack a part of w_ih and w_hh of all directions."""
+    V, V_in = panels(H, lanes), panels(I, lanes)
+    v0, v1 = range_of(part, parts, V, 1)
+    u0, u1 = range_of(part, parts, V_in, 1)
+    for d in range(D):
+        packed, source = (w_ih, d * V_in * lanes * H), (weights, at[4 * d])
+        call(bands[PACK_STRAIGHT], (packed, source, I, H, lanes, u0, u1))
+        packed, source = (w_hh, d * V * lanes * H), (weights, at[4 * d + 1])
+        call(bands[PACK_STRAIGHT], (packed, source, H, H, lanes, v0, v1))
+
+
+@natives.task(RNN_STEPS_BACK)
+def rnn_steps_back(
+    task: Int,
     bands: Table,
     delta: Numbers,  # (R, D, H)
     dh: Numbers,  # (R, D, H), where `keep` asks for it
     grad_output: Numbers,  # (R, D, H), or with `one_row` a single row of zeros
     grad_h_n: Numbers,  # (D, N, H)
     output: Numbers,  # (R, D, H)
-    w_hh: Numbers,  # packed w_hh of the direction
+    w_hh: Numbers,  # packed w_hh of each direction
     step_row: Table, batch_row: Table, lengths: Table, order: Table,
-    tables: Table,  # scratch: 3 (n1 - n0)
-    one_row: Int, keep: Int,
-    N: Int, H: Int, D: Int, d: Int, f: Int,
-    n0: Int, n1: Int, s0: Int, s1: Int, v0: Int, v1: Int, lanes: Int,
+    bounds: Table, blocks: Int, slices: Int,
+    tables: Table,  # scratch: (tasks, 3, N)
+    one_row: Int, keep: Int, N: Int, H: Int, D: Int, f: Int, s0: Int, s1: Int, lanes: Int,
 ):  # fmt: skip
-    """Steps s0:s1, last first, of samples n0:n1, hidden units of panels v0:v1, in direction d."""
-    at, g_at, later_at = tables, advance(tables, n1 - n0), advance(tables, 2 * (n1 - n0))
+    """Steps s0:s1, last first, of one block of samples, one slice of units, one direction."""
+    V = panels(H, lanes)
+    d, block = task // (blocks * slices), task // slices % blocks
+    n0, n1 = bounds[block], bounds[block + 1]
+    v0, v1 = range_of(task % slices, slices, V, WIDEST)
+    w_hh = advance(w_hh, d * V * lanes * H)
+    at = advance(tables, 3 * N * task)
+    g_at, later_at = advance(at, N), advance(at, 2 * N)
     going_on = alive(n1 - n0, n0, s1, lengths)
-    for s in range(min(s1, lengths[n0]) - 1, s0 - 1, -1):
+    for s in range(s1 - 1, s0 - 1, -1):
         # Samples that have a step s; of them, `going_on` have a step s + 1.
         n = going_on
         while n < n1 - n0 and lengths[n0 + n] > s:
@@ -247,34 +287,88 @@ def real_rows(reverse, step_row, batch_row, lengths, order):
     return rows, with_past, past, first, sample
 
 
-@natives.add(INPUT_GRADIENT)
-def input_gradient(
+@natives.task(RNN_GRADIENTS)
+def rnn_gradients(
+    part: Int,
     bands: Table,
-    out: Numbers, out_rows: Table, out_stride: Int, out_column: Int, width: Int,
-    delta: Numbers, delta_rows: Table, H: Int, D: Int, d: Int,
-    wa: Numbers, wb: Numbers, k0: Int, k1: Int, zeros: Numbers, tables: Table, lanes: Int,
+    dx: Numbers, dh_0: Numbers, gradients: Numbers, delta: Numbers,
+    x: Numbers, h_0: Numbers, output: Numbers,
+    w_ih: Numbers, w_hh: Numbers,  # packed, of each direction
+    at: Table, rows: Table, with_past: Table, past: Table, first: Table, sample: Table,
+    zeros: Numbers, scratch: Numbers, tables: Table,
+    K: Int, K_past: Int, K_first: Int, N: Int, I: Int, H: Int, D: Int, d: Int,
+    lanes: Int, parts: Int,
 ):  # fmt: skip
-    """out = delta·w of direction d, or with d < 0 of both: dx_t = delta_t·w_ih, dh_0 = delta_0·w_hh.
+    """Part of the gradients of the input, h_0 and the parameters of direction d, from delta.
 
-    wa and wb are the packed w of the directions, k0:k1 a range of the tables of rows.
+    A part is a range of rows of dx, of samples of dh_0, and of hidden units of the parameters.
     """
-    at_once = 8 * TILE_ROWS
-    to, a_at, b_at = tables, advance(tables, at_once), advance(tables, 2 * at_once)
-    both = d < 0
-    for start in range(k0, k1, at_once):
-        n = min(at_once, k1 - start)
-        for i in range(n):
-            to[i] = out_rows[start + i] * out_stride + out_column
-            a_at[i] = (delta_rows[start + i] * D + (0 if both else d)) * H
-            b_at[i] = (delta_rows[start + i] * D + 1) * H if both else 0
-        affine_rows(
-            bands, out, to, n, 0, panels(width, lanes), width, zeros, delta, a_at, wa, H,
-            delta, b_at, wb, H if both else 0, IDENTITY, lanes,
+    V, V_in = panels(H, lanes), panels(I, lanes)
+    tables = advance(tables, part * 3 * ROWS_AT_ONCE)
+    width, both = D * H, D - 1
+    if d == 0:  # both directions at once
+        k0, k1 = range_of(part, parts, K, TILE_ROWS)
+        call(
+            bands[MAP_ROWS],
+            (bands, dx, rows, I, 0, I, zeros, delta, rows, width, 0, w_ih, H,
+             H * both, (w_ih, V_in * lanes * H * both), H * both, k0, k1, lanes, tables),
         )  # fmt: skip
+    k0, k1 = range_of(part, parts, K_first, 1)
+    own = (w_hh, d * V * lanes * H)
+    call(
+        bands[MAP_ROWS],
+        (bands, dh_0, sample, H, d * N * H, H, zeros, delta, first, width, d * H, own, H,
+         0, own, 0, k0, k1, lanes, tables),
+    )  # fmt: skip
+
+    j0, j1 = range_of(part, parts, H, TILE_ROWS)
+    units, column = j1 - j0, d * H + j0
+    size = BLOCK * (BLOCK_COLUMNS + lanes * max(V, V_in)) + lanes + 2 * lanes * H
+    packed_a = advance(scratch, part * size)
+    packed_b = advance(packed_a, BLOCK * BLOCK_COLUMNS + lanes)
+    dw_ih = (gradients, at[4 * d] + j0 * I)
+    if I >= 2 * lanes:
+        call(
+            bands[OUTER_PRODUCT],
+            (dw_ih, I, delta, rows, width, column, units, x, rows, I, 0, I, K,
+             packed_a, packed_b, lanes),
+        )  # fmt: skip
+    else:  # few inputs would leave most of a vector empty: compute the transpose
+        transposed = advance(packed_b, BLOCK * lanes * max(V, V_in))
+        for i in range(I * units):
+            transposed[i] = 0
+        call(
+            bands[OUTER_PRODUCT],
+            (transposed, units, x, rows, I, 0, I, delta, rows, width, column, units, K,
+             packed_a, packed_b, lanes),
+        )  # fmt: skip
+        for j in range(units):
+            for i in range(I):
+                gradients[at[4 * d] + (j0 + j) * I + i] = transposed[i * units + j]
+    dw_hh = (gradients, at[4 * d + 1] + j0 * H)
+    call(
+        bands[OUTER_PRODUCT],
+        (dw_hh, H, delta, with_past, width, column, units, output, past, width, d * H, H, K_past,
+         packed_a, packed_b, lanes),
+    )  # fmt: skip
+    call(
+        bands[OUTER_PRODUCT],
+        (dw_hh, H, delta, first, width, column, units, h_0, sample, H, d * N * H, H, K_first,
+         packed_a, packed_b, lanes),
+    )  # fmt: skip
+    db_ih, db_hh = at[4 * d + 2], at[4 * d + 3]
+    if db_ih >= 0:
+        call(
+            bands[COLUMN_SUMS],
+            ((gradients, db_ih + j0), delta, rows, width, column, units, K, packed_a),
+        )
+        for j in range(j0, j1):
+            gradients[db_hh + j] = gradients[db_ih + j]
 
 
-@Shell
+@shell
 def rnn_backward(
+    launcher,
     bands,
     dx,  # (R, I), zeros where a row is no real step
     dh_0,  # (D, N, H)
@@ -292,34 +386,22 @@ def rnn_backward(
     N = len(lengths)
     L = lengths[0] if N > 0 else 0
     V, V_in = panels(H, lanes), panels(I, lanes)
-    w_hh = np.empty((D, V * lanes * H), x.dtype)
-    w_ih = np.empty((D, V_in * lanes * H), x.dtype)
-    for part in prange(parts):
-        v0, v1 = range_of(part, parts, V, 1)
-        u0, u1 = range_of(part, parts, V_in, 1)
-        for d in range(D):
-            call(bands[PACK_STRAIGHT], (w_hh[d], (weights, at[d, 1]), H, H, lanes, v0, v1))
-            call(bands[PACK_STRAIGHT], (w_ih[d], (weights, at[d, 0]), I, H, lanes, u0, u1))
+    w_ih, w_hh = np.empty(D * V_in * lanes * H, x.dtype), np.empty(D * V * lanes * H, x.dtype)
+    frame = frame_of((bands, w_ih, w_hh, weights, at, I, H, D, lanes, parts))
+    launch(launcher, bands[RNN_PACK_BACK], parts, frame)
 
     blocks = len(bounds) - 1
     tasks = D * blocks * slices
-    tables = np.empty((max(tasks, parts), max(3 * N, 24 * TILE_ROWS)), np.int64)
+    tables = np.empty(max(tasks * 3 * N, parts * 3 * ROWS_AT_ONCE), np.int64)
     one_row, keep = int(len(grad_output) < len(output)), int(len(dh) > 0)
     stride = max(L, 1) if slices == 1 else 1
-    for step in range(0, L, stride):
-        s1 = L - step
-        for task in prange(tasks):
-            d, rest = task // (blocks * slices), task % (blocks * slices)
-            block = rest // slices
-            v0, v1 = range_of(rest % slices, slices, V, WIDEST)
-            if bounds[block] < bounds[block + 1]:
-                call(
-                    bands[BACKWARD_STEPS],
-                    (bands, delta, dh, grad_output, grad_h_n, output, w_hh[d],
-                     step_row, batch_row, lengths, order, tables[task], one_row, keep,
-                     N, H, D, d, f, bounds[block], bounds[block + 1], s1 - stride, s1, v0, v1,
-                     lanes),
-                )  # fmt: skip
+    for last in range(L, 0, -stride):
+        frame = frame_of(
+            (bands, delta, dh, grad_output, grad_h_n, output, w_hh,
+             step_row, batch_row, lengths, order, bounds, blocks, slices, tables,
+             one_row, keep, N, H, D, f, last - stride, last, lanes)
+        )  # fmt: skip
+        launch(launcher, bands[RNN_STEPS_BACK], tasks, frame)
 
     for n in range(N):
         if lengths[n] == 0:  # h_n is h_0
@@ -328,67 +410,15 @@ def rnn_backward(
                     state = (d * N + order[n]) * H + j
                     dh_0[state] = grad_h_n[state]
     zeros = np.zeros(max(V, V_in) * lanes, x.dtype)
-    scratch_a = np.empty((parts, BLOCK * BLOCK_COLUMNS + lanes), x.dtype)
-    scratch_b = np.empty((parts, BLOCK * lanes * max(V, V_in)), x.dtype)
-    transposed = np.zeros((parts, I * H if I < 2 * lanes else 0), x.dtype)
-    width = D * H
+    size = BLOCK * (BLOCK_COLUMNS + lanes * max(V, V_in)) + lanes + 2 * lanes * H
+    scratch = np.empty(parts * size, x.dtype)
     for d in range(D):
         rows, with_past, past, first, sample = real_rows(
             d == 1, step_row, batch_row, lengths, order
         )
-        K, past_count, first_count = len(rows), len(past), len(first)
-        for part in prange(parts):
-            if d == 0:
-                k0, k1 = range_of(part, parts, K, TILE_ROWS)
-                call(
-                    bands[INPUT_GRADIENT],
-                    (bands, dx, rows, I, 0, I, delta, rows, H, D, -1 if D == 2 else 0,
-                     w_ih[0], w_ih[D - 1], k0, k1, zeros, tables[part], lanes),
-                )  # fmt: skip
-            k0, k1 = range_of(part, parts, first_count, 1)
-            call(
-                bands[INPUT_GRADIENT],
-                (bands, dh_0, sample, H, d * N * H, H, delta, first, H, D, d,
-                 w_hh[d], w_hh[d], k0, k1, zeros, tables[part], lanes),
-            )  # fmt: skip
-
-            # Gradients of the parameters of hidden units j0:j1.
-            j0, j1 = range_of(part, parts, H, TILE_ROWS)
-            units, column = j1 - j0, d * H + j0
-            scratch = scratch_a[part], scratch_b[part]
-            if I >= 2 * lanes:
-                call(
-                    bands[OUTER_PRODUCT],
-                    ((gradients, at[d, 0] + j0 * I), I, delta, rows, width, column, units,
-                     x, rows, I, 0, I, K, scratch[0], scratch[1], lanes),
-                )  # fmt: skip
-            else:  # few inputs would leave most of a vector empty: compute the transpose
-                t = transposed[part]
-                for i in range(I * units):
-                    t[i] = 0
-                call(
-                    bands[OUTER_PRODUCT],
-                    (t, units, x, rows, I, 0, I, delta, rows, width, column, units, K,
-                     scratch[0], scratch[1], lanes),
-                )  # fmt: skip
-                for j in range(units):
-                    for i in range(I):
-                        gradients[at[d, 0] + (j0 + j) * I + i] = t[i * units + j]
-            w_hh_at = at[d, 1] + j0 * H
-            call(
-                bands[OUTER_PRODUCT],
-                ((gradients, w_hh_at), H, delta, with_past, width, column, units,
-                 output, past, width, d * H, H, past_count, scratch[0], scratch[1], lanes),
-            )  # fmt: skip
-            call(
-                bands[OUTER_PRODUCT],
-                ((gradients, w_hh_at), H, delta, first, width, column, units,
-                 h_0, sample, H, d * N * H, H, first_count, scratch[0], scratch[1], lanes),
-            )  # fmt: skip
-            if at[d, 2] >= 0:
-                call(
-                    bands[COLUMN_SUMS],
-                    ((gradients, at[d, 2] + j0), delta, rows, width, column, units, K, scratch[0]),
-                )
-                for j in range(j0, j1):
-                    gradients[at[d, 3] + j] = gradients[at[d, 2] + j]
+        frame = frame_of(
+            (bands, dx, dh_0, gradients, delta, x, h_0, output, w_ih, w_hh, at,
+             rows, with_past, past, first, sample, zeros, scratch, tables,
+             len(rows), len(past), len(first), N, I, H, D, d, lanes, parts)
+        )  # fmt: skip
+        launch(launcher, bands[RNN_GRADIENTS], parts, frame)
