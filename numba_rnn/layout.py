@@ -27,6 +27,7 @@ class Layout:
     step_row : ndarray of int64, shape (L,)
     batch_row, lengths, order : ndarray of int64, shape (N,)
         Samples come longest first; `order` gives their places in the caller's batch.
+    longest : int
     has_padding : bool
         Whether some rows are no real step.
     """
@@ -42,6 +43,7 @@ class Layout:
         self.rows, self.step_row, self.batch_row = rows, step_row, batch_row
         self.lengths, self.order = lengths, order
         self.real_steps = int(lengths.sum())
+        self.longest = int(lengths[0]) if len(lengths) else 0
         self.has_padding = self.real_steps < rows
         self._blocks: dict[int, np.ndarray] = {}
 
@@ -66,13 +68,35 @@ class Layout:
         return bounds
 
     @cached_property
-    def row_table(self) -> np.ndarray:
-        """Row of step t of the caller's sample n, shape (L, N), -1 where there is no such step."""
-        table = np.full((len(self.step_row), self.batch), -1, np.int64)
-        step = np.arange(len(self.step_row))[:, None]
-        real = step < self.lengths
-        table[:, self.order] = np.where(real, self.step_row[:, None] + self.batch_row, -1)
-        return table
+    def empty(self) -> np.ndarray:
+        """Places of the samples without a single step in the caller's batch."""
+        return self.order[self.lengths == 0]
+
+    @cached_property
+    def _real(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of all real steps in time order; rows of steps t and t - 1 where both are real."""
+        table = self.step_row[:, None] + self.batch_row
+        real = np.arange(len(self.step_row))[:, None] < self.lengths
+        return table[real], table[1:][real[1:]], table[:-1][real[1:]]
+
+    def transitions(self, reverse: bool) -> tuple[np.ndarray, ...]:
+        """Which state follows which, for a direction.
+
+        Returns
+        -------
+        rows : ndarray of int64, shape (real_steps,)
+            All real steps, in time order.
+        with_past, past : ndarray of int64
+            Rows of the steps that have one before them in this direction, and of those before.
+        first, sample : ndarray of int64
+            Rows of first steps, and the samples they are of, in the caller's batch.
+        """
+        rows, later, earlier = self._real
+        alive = int(np.count_nonzero(self.lengths))
+        batch_row, sample = self.batch_row[:alive], self.order[:alive]
+        if reverse:
+            return rows, earlier, later, self.step_row[self.lengths[:alive] - 1] + batch_row, sample
+        return rows, later, earlier, batch_row + (self.step_row[0] if alive else 0), sample
 
 
 @lru_cache(maxsize=32)

@@ -21,7 +21,8 @@ from . import dropout as _dropout
 from . import linear, recurrence
 from .build import natives
 from .parallel import run, split, threads
-from .tile import RELU, TANH, lanes
+from .products import BLOCK, BLOCK_COLUMNS, ROWS_AT_ONCE
+from .tile import RELU, TANH, WIDEST, lanes
 
 F = {"tanh": TANH, "relu": RELU}
 
@@ -51,6 +52,11 @@ empty = np.empty
 zeros = np.zeros
 
 
+def padded(columns: int, lanes: int) -> int:
+    """Columns of a packed matrix: whole panels, and whole tiles of them; see products.panels."""
+    return -(-columns // (lanes * WIDEST)) * lanes * WIDEST
+
+
 def rnn_forward(
     x: np.ndarray,
     h_0: np.ndarray,
@@ -78,15 +84,18 @@ def rnn_forward(
     output : ndarray, shape (R, D·H)
         Zero in rows that are no real step.
     """
-    I = x.shape[1]
-    output = (zeros if layout.has_padding else empty)((layout.rows, D * H), x.dtype)
-    parts, blocks, slices = split(layout, float(layout.real_steps) * D * H * (I + H), D)
+    I, N, dtype = x.shape[1], layout.batch, x.dtype
+    output = (zeros if layout.has_padding else empty)((layout.rows, D * H), dtype)
+    if len(layout.empty):  # no step: the state stays as it is
+        h_n[:, layout.empty] = h_0[:, layout.empty]
+    parts, blocks, slices = split(layout, layout.real_steps * D * H * (I + H), D)
+    width = lanes(dtype)
     arguments = (
-        natives.table(x.dtype, recurrence.FORWARD),
-        output.reshape(-1), h_n.reshape(-1), x.reshape(-1), h_0.reshape(-1),
-        weights, places,
+        natives.table(dtype, recurrence.FORWARD),
+        output.reshape(-1), h_n.reshape(-1), x.reshape(-1), h_0.reshape(-1), weights, places,
         layout.step_row, layout.batch_row, layout.lengths, layout.order, layout.blocks(blocks),
-        I, H, D, F[nonlinearity], lanes(x.dtype), parts, slices,
+        empty(D * padded(H, width) * (I + H + 1), dtype), empty(D * blocks * slices * 3 * N, int),
+        layout.longest, N, I, H, D, F[nonlinearity], width, parts, slices,
     )  # fmt: skip
     run(recurrence.rnn_forward, parts, arguments)
     return output
@@ -121,7 +130,7 @@ def rnn_backward(
     dh : ndarray, shape (R, D·H), or None
         dL/dh_t, where state_gradients asks for it.
     """
-    I, dtype = x.shape[1], x.dtype
+    I, N, dtype = x.shape[1], layout.batch, x.dtype
     allocate = zeros if layout.has_padding else empty
     dx = allocate(x.shape, dtype)
     delta = empty((layout.rows, D * H), dtype)
@@ -130,14 +139,23 @@ def rnn_backward(
         grad_output = zeros((1, D * H), dtype)
     if grad_h_n is None:
         grad_h_n = zeros(dh_0.shape, dtype)
-    parts, blocks, slices = split(layout, float(layout.real_steps) * D * H * (I + H) * 2, D)
+    if len(layout.empty):
+        dh_0[:, layout.empty] = grad_h_n[:, layout.empty]
+    parts, blocks, slices = split(layout, 2 * layout.real_steps * D * H * (I + H), D)
+    width = lanes(dtype)
+    widths = padded(H, width), padded(I, width)
+    part_size = BLOCK * (BLOCK_COLUMNS + max(widths)) + width * (1 + 2 * H)
+    scratch = D * H * sum(widths) + max(widths) + parts * part_size
+    places_in_rows = max(D * blocks * slices * 3 * N, 3 * parts * ROWS_AT_ONCE)
     arguments = (
         natives.table(dtype, recurrence.BACKWARD),
-        dx.reshape(-1), dh_0.reshape(-1), gradients, delta.reshape(-1),
-        dh.reshape(-1), grad_output.reshape(-1), grad_h_n.reshape(-1),
+        dx.reshape(-1), dh_0.reshape(-1), gradients, delta.reshape(-1), dh.reshape(-1),
+        grad_output.reshape(-1), grad_h_n.reshape(-1),
         x.reshape(-1), h_0.reshape(-1), output.reshape(-1), weights, places,
         layout.step_row, layout.batch_row, layout.lengths, layout.order, layout.blocks(blocks),
-        I, H, D, F[nonlinearity], lanes(dtype), parts, slices,
+        empty(scratch, dtype), empty(places_in_rows, int),
+        tuple(layout.transitions(d == 1) for d in range(D)), part_size,
+        layout.longest, N, I, H, D, F[nonlinearity], width, parts, slices,
     )  # fmt: skip
     run(recurrence.rnn_backward, parts, arguments)
     return dx, dh if state_gradients else None
@@ -147,10 +165,11 @@ def linear_forward(x: np.ndarray, weights: np.ndarray, out_features: int) -> np.
     """Y = x·wᵀ + b: x (M, I), weights w (O, I) and perhaps b (O,) in one vector, y (M, O)."""
     M, I = x.shape
     y = empty((M, out_features), x.dtype)
-    parts = threads(float(M) * I * out_features)
+    parts, width = threads(M * I * out_features), lanes(x.dtype)
     arguments = (
         natives.table(x.dtype, linear.FORWARD), y.reshape(-1), x.reshape(-1), weights,
-        M, I, out_features, lanes(x.dtype), parts,
+        np.arange(M), empty(padded(out_features, width) * (I + 1), x.dtype),
+        empty(3 * parts * ROWS_AT_ONCE, int), M, I, out_features, width, parts,
     )  # fmt: skip
     run(linear.linear_forward, parts, arguments)
     return y
@@ -162,11 +181,14 @@ def linear_backward(
     """Return dx (M, I) and the gradients of the parameters, laid out as weights."""
     M, I = x.shape
     dx, gradients = empty(x.shape, x.dtype), zeros(weights.shape, x.dtype)
-    parts = threads(2.0 * M * I * out_features)
+    parts, width = threads(2 * M * I * out_features), lanes(x.dtype)
+    across = padded(I, width)
+    scratch = across * (out_features + 1) + parts * (BLOCK * (BLOCK_COLUMNS + across) + width)
     arguments = (
         natives.table(x.dtype, linear.BACKWARD),
         dx.reshape(-1), gradients, grad_output.reshape(-1), x.reshape(-1), weights,
-        M, I, out_features, lanes(x.dtype), parts,
+        np.arange(M), empty(scratch, x.dtype), empty(3 * parts * ROWS_AT_ONCE, int),
+        M, I, out_features, width, parts,
     )  # fmt: skip
     run(linear.linear_backward, parts, arguments)
     return dx, gradients
@@ -175,7 +197,7 @@ def linear_backward(
 def dropout(x: np.ndarray, probability: float, key: int, layer: int) -> np.ndarray:
     """Drop elements of x by the mask that (key, layer) gives for its size."""
     out = empty(x.shape, x.dtype)
-    parts = threads(10.0 * x.size)
+    parts = threads(10 * x.size)
     arguments = (
         natives.table(x.dtype, _dropout.PLACES), out.reshape(-1), x.reshape(-1),
         probability, key, layer, parts,

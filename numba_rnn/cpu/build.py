@@ -46,12 +46,13 @@ DIGEST = _digest()
 
 # What the annotations of natives stand for; see `Natives`.
 Numbers = Table = Int = Any
+OPTIONS = {"nogil": True, "error_model": "numpy"}
 _warned = False
 
 
 def _compiled(compiler: Callable, function: Callable, name: str, **options: Any) -> Any:
     function.__qualname__ = f"{name}-{DIGEST}"
-    options |= {"nogil": True, "error_model": "numpy"}
+    options |= OPTIONS
     try:
         return compiler(cache=True, **options)(function)
     except RuntimeError as error:  # Numba found no directory that it can write to
@@ -74,8 +75,8 @@ def _copy(function: Callable, names: dict[str, Any] | None = None) -> Callable:
 
 
 def kernel(function: Callable) -> Callable:
-    """Compile a small function for use inside other ones."""
-    return _compiled(njit, function, function.__name__)
+    """Compile a small function for use inside others, which are cached with it in them."""
+    return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
 
 
 def shell(function: Callable) -> Callable:
@@ -117,7 +118,7 @@ class Natives:
             def build(dtype: np.dtype) -> Any:
                 kinds = [_kind(kind, dtype) for kind in function.__annotations__.values()]
                 names = {
-                    "body": _compiled(njit, _copy(function), f"{function.__name__}-body"),
+                    "body": kernel(function),
                     "letters": "".join(k[0] for k in list(function.__annotations__.values())[1:]),
                 }
                 frame = types.CPointer(types.CPointer(from_dtype(dtype)))

@@ -5,8 +5,6 @@ Symbols: M rows, I features in, O features out. All arrays are 1-D views in C or
 
 from __future__ import annotations
 
-import numpy as np
-
 from .build import Int, Numbers, Table, advance, call, frame_of, launch, natives, shell
 from .products import (
     AFFINE_BAND,
@@ -36,11 +34,14 @@ BACKWARD = (
 
 @natives.task(LINEAR_PACK)
 def linear_pack(
-    part: Int, bands: Table, packed: Numbers, w: Numbers, I: Int, O: Int, lanes: Int, parts: Int
-):
-    """Pack a part of wᵀ."""
+    part: Int, bands: Table, packed: Numbers, bias: Numbers, weights: Numbers, has_bias: Int,
+    I: Int, O: Int, lanes: Int, parts: Int,
+):  # fmt: skip
+    """Pack a part of wᵀ and b."""
     v0, v1 = range_of(part, parts, panels(O, lanes), 1)
-    call(bands[PACK_TRANSPOSED], (packed, w, O, I, lanes, v0, v1))
+    call(bands[PACK_TRANSPOSED], (packed, weights, O, I, lanes, v0, v1))
+    for j in range(v0 * lanes, v1 * lanes):
+        bias[j] = weights[O * I + j] if has_bias and j < O else 0
 
 
 @natives.task(LINEAR_MAP)
@@ -64,18 +65,16 @@ def linear_forward(
     y,  # (M, O)
     x,  # (M, I)
     weights,  # flat: w (O, I), then b (O,) where there is one
+    rows,  # (M,): 0, 1, 2, ...
+    scratch,  # V·LANES·(I + 1)
+    tables,  # parts·3·ROWS_AT_ONCE
     M, I, O, lanes, parts,
 ):  # fmt: skip
     """Map every row."""
-    width = panels(O, lanes) * lanes
-    packed, bias = np.empty(width * I, x.dtype), np.zeros(width, x.dtype)
-    launch(
-        launcher, bands[LINEAR_PACK], parts, frame_of((bands, packed, weights, I, O, lanes, parts))
-    )
-    if len(weights) > O * I:
-        for j in range(O):
-            bias[j] = weights[O * I + j]
-    rows, tables = np.arange(M), np.empty(parts * 3 * ROWS_AT_ONCE, np.int64)
+    packed, bias = (scratch, 0), (scratch, panels(O, lanes) * lanes * I)
+    has_bias = int(len(weights) > O * I)
+    frame = frame_of((bands, packed, bias, weights, has_bias, I, O, lanes, parts))
+    launch(launcher, bands[LINEAR_PACK], parts, frame)
     frame = frame_of((bands, y, x, packed, bias, rows, tables, M, I, O, lanes, parts))
     launch(launcher, bands[LINEAR_MAP], parts, frame)
 
@@ -126,18 +125,21 @@ def linear_backward(
     g,  # (M, O), dL/dy
     x,  # (M, I)
     weights,
+    rows,
+    scratch,  # V·LANES·(O + 1) + parts·(BLOCK·(BLOCK_COLUMNS + V·LANES) + LANES)
+    tables,
     M, I, O, lanes, parts,
 ):  # fmt: skip
     """Gradients of the input and the parameters."""
     width = panels(I, lanes) * lanes
-    packed, zeros = np.empty(width * O, x.dtype), np.zeros(width, x.dtype)
+    packed, zeros = (scratch, 0), width * O
+    for j in range(zeros, zeros + width):
+        scratch[j] = 0
     frame = frame_of((bands, packed, weights, I, O, lanes, parts))
     launch(launcher, bands[LINEAR_PACK_BACK], parts, frame)
-    rows, tables = np.arange(M), np.empty(parts * 3 * ROWS_AT_ONCE, np.int64)
-    scratch = np.empty(parts * (BLOCK * (BLOCK_COLUMNS + width) + lanes), x.dtype)
     has_bias = int(len(gradients) > O * I)
     frame = frame_of(
-        (bands, dx, gradients, g, x, packed, zeros, rows, tables, scratch, has_bias,
-         M, I, O, lanes, parts)
+        (bands, dx, gradients, g, x, packed, (scratch, zeros), rows, tables,
+         (scratch, zeros + width), has_bias, M, I, O, lanes, parts)
     )  # fmt: skip
     launch(launcher, bands[LINEAR_GRADIENTS], parts, frame)

@@ -65,7 +65,7 @@ def split(layout: Any, work: float, directions: int) -> tuple[int, int, int]:
     if parts == 1:
         return 1, blocks_of(layout.batch, 1), 1
     ways = parts // directions if parts % directions == 0 else parts
-    steps = max(int(layout.lengths[0]), 1) if layout.batch else 1
+    steps = max(layout.longest, 1)
     if (
         layout.batch < SAMPLES_A_THREAD * ways
         and ways > 1

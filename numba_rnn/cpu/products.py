@@ -9,7 +9,7 @@ for k = 0, 1, ..., one after the other, zeros where v·LANES + l >= N, and there
 them, a few more than N needs, so that the widest tile never reads past the end. A *stripe* is
 TILE_ROWS columns wide and holds A[k, m : m + TILE_ROWS] for k = 0, 1, ...
 
-Symbols: `numbers` and `table` arguments are 1-D, C order; K rows summed over; M, N sizes of a result.
+Arrays are 1-D views in C order; a `rows` or `_rows` table holds numbers of rows, `_at` places.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ def column_sums(
     sums: Numbers, a: Numbers, rows: Table, stride: Int, column: Int, width: Int, count: Int,
     block: Numbers,
 ):  # fmt: skip
-    """sums += Σ_k of `width` columns of a from `column` on in rows[k], k < count, block by block."""
+    """sums += Σ_k of `width` columns of a, from `column` on, in rows[k], k < count."""
     for first in range(0, count, BLOCK):
         for j in range(width):
             block[j] = 0

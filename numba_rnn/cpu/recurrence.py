@@ -20,8 +20,6 @@ large H, `slices` ranges of hidden units, which meet after every step.
 
 from __future__ import annotations
 
-import numpy as np
-
 from .build import Int, Numbers, Table, advance, call, frame_of, kernel, launch, natives, shell
 from .products import (
     AFFINE_BAND,
@@ -73,10 +71,10 @@ def alive(n, first, s, lengths):
 
 @natives.task(RNN_PACK)
 def rnn_pack(
-    part: Int, bands: Table, w_ih: Numbers, w_hh: Numbers, weights: Numbers, at: Table,
-    I: Int, H: Int, D: Int, lanes: Int, parts: Int,
+    part: Int, bands: Table, w_ih: Numbers, w_hh: Numbers, bias: Numbers, weights: Numbers,
+    at: Table, I: Int, H: Int, D: Int, lanes: Int, parts: Int,
 ):  # fmt: skip
-    """Pack a part of w_ihᵀ and w_hhᵀ of all directions."""
+    """Pack a part of w_ihᵀ, w_hhᵀ and b_ih + b_hh of all directions."""
     V = panels(H, lanes)
     v0, v1 = range_of(part, parts, V, 1)
     for d in range(D):
@@ -85,6 +83,10 @@ def rnn_pack(
         call(bands[PACK_TRANSPOSED], ((w_ih, place * I), source, H, I, lanes, v0, v1))
         source = (weights, at[4 * d + 1])
         call(bands[PACK_TRANSPOSED], ((w_hh, place * H), source, H, H, lanes, v0, v1))
+        b_ih, b_hh = at[4 * d + 2], at[4 * d + 3]
+        for j in range(v0 * lanes, v1 * lanes):
+            real = j < H and b_ih >= 0
+            bias[place + j] = weights[b_ih + j] + weights[b_hh + j] if real else 0
 
 
 @natives.task(RNN_STEPS)
@@ -92,6 +94,7 @@ def rnn_steps(
     task: Int,
     bands: Table,
     output: Numbers,  # (R, D, H)
+    h_n: Numbers,  # (D, N, H)
     x: Numbers,  # (R, I)
     h_0: Numbers,  # (D, N, H)
     w_ih: Numbers,  # packed w_ihᵀ of each direction
@@ -128,6 +131,11 @@ def rnn_steps(
         affine_rows(
             bands, output, out_at, n, v0, v1, H, bias, x, x_at, w_ih, I, h, h_at, w_hh, H, f, lanes
         )
+        for i in range(n):
+            if lengths[n0 + i] == s + 1:  # the last step of a sample
+                state = (d * N + order[n0 + i]) * H
+                for j in range(v0 * lanes, min(v1 * lanes, H)):
+                    h_n[state + j] = output[out_at[i] + j]
 
 
 @shell
@@ -135,49 +143,31 @@ def rnn_forward(
     launcher,  # 0, or the address of the parallel one
     bands,  # table of natives
     output,  # (R, D, H), zeros where a row is no real step
-    h_n,  # (D, N, H)
+    h_n,  # (D, N, H), filled where a sample has a step
     x,  # (R, I)
     h_0,  # (D, N, H)
     weights,  # flat: every parameter of the layer
     at,  # (D, 4): where w_ih, w_hh, b_ih, b_hh start in it, biases at -1 where there are none
     step_row, batch_row, lengths, order,  # (L,), (N,), (N,), (N,)
     bounds,  # (blocks + 1,): the samples of each block
-    I, H, D, f, lanes, parts, slices,
+    scratch,  # D·V·LANES·(I + H + 1)
+    tables,  # D·blocks·slices·3·N
+    L, N, I, H, D, f, lanes, parts, slices,
 ):  # fmt: skip
     """Run a layer forward."""
-    N = len(lengths)
-    L = lengths[0] if N > 0 else 0
-    width = panels(H, lanes) * lanes
-    w_ih, w_hh = np.empty(D * width * I, x.dtype), np.empty(D * width * H, x.dtype)
-    bias = np.empty(D * width, x.dtype)
-    frame = frame_of((bands, w_ih, w_hh, weights, at, I, H, D, lanes, parts))
+    width = D * panels(H, lanes) * lanes
+    w_ih, w_hh, bias = (scratch, 0), (scratch, width * I), (scratch, width * (I + H))
+    frame = frame_of((bands, w_ih, w_hh, bias, weights, at, I, H, D, lanes, parts))
     launch(launcher, bands[RNN_PACK], parts, frame)
-    for d in range(D):
-        for j in range(width):
-            real = j < H and at[d, 2] >= 0
-            bias[d * width + j] = weights[at[d, 2] + j] + weights[at[d, 3] + j] if real else 0
 
     blocks = len(bounds) - 1
-    tasks = D * blocks * slices
-    tables = np.empty(tasks * 3 * N, np.int64)
-    stride = max(L, 1) if slices == 1 else 1  # slices of hidden units meet after every step
+    stride = L if slices == 1 else 1  # slices of hidden units meet after every step
     for s in range(0, L, stride):
         frame = frame_of(
-            (bands, output, x, h_0, w_ih, w_hh, bias, step_row, batch_row, lengths, order,
+            (bands, output, h_n, x, h_0, w_ih, w_hh, bias, step_row, batch_row, lengths, order,
              bounds, blocks, slices, tables, N, I, H, D, f, s, s + stride, lanes)
         )  # fmt: skip
-        launch(launcher, bands[RNN_STEPS], tasks, frame)
-
-    for d in range(D):
-        for n in range(N):
-            state = (d * N + order[n]) * H
-            if lengths[n] > 0:
-                row = row_of(lengths[n] - 1, n, d == 1, step_row, batch_row, lengths)
-                for j in range(H):
-                    h_n[state + j] = output[(row * D + d) * H + j]
-            else:
-                for j in range(H):
-                    h_n[state + j] = h_0[state + j]
+        launch(launcher, bands[RNN_STEPS], D * blocks * slices, frame)
 
 
 # --- backward -----------------------------------------------------------------------------------
@@ -253,40 +243,6 @@ def rnn_steps_back(
         going_on = n
 
 
-@kernel
-def real_rows(reverse, step_row, batch_row, lengths, order):
-    """Rows of all real steps, and which of them follow which state, for one direction.
-
-    Returns `rows` (K,) in time order; `with_past` and `past`: the rows that have a step before
-    them, and those steps' rows; `first` and `sample`: the rows of first steps, and whose they are.
-    """
-    N = len(lengths)
-    starting = alive(N, 0, 0, lengths)
-    K = 0
-    for n in range(N):
-        K += lengths[n]
-    rows, with_past = np.empty(K, np.int64), np.empty(K - starting, np.int64)
-    past = np.empty(K - starting, np.int64)
-    first, sample = np.empty(starting, np.int64), np.empty(starting, np.int64)
-    k, j, m, n = 0, 0, 0, N
-    for t in range(lengths[0] if N > 0 else 0):
-        n = alive(n, 0, t, lengths)
-        for i in range(n):
-            row = step_row[t] + batch_row[i]
-            rows[k] = row
-            k += 1
-            before = t + 1 if reverse else t - 1
-            if 0 <= before < lengths[i]:
-                with_past[j] = row
-                past[j] = step_row[before] + batch_row[i]
-                j += 1
-            else:
-                first[m] = row
-                sample[m] = order[i]
-                m += 1
-    return rows, with_past, past, first, sample
-
-
 @natives.task(RNN_GRADIENTS)
 def rnn_gradients(
     part: Int,
@@ -297,7 +253,7 @@ def rnn_gradients(
     at: Table, rows: Table, with_past: Table, past: Table, first: Table, sample: Table,
     zeros: Numbers, scratch: Numbers, tables: Table,
     K: Int, K_past: Int, K_first: Int, N: Int, I: Int, H: Int, D: Int, d: Int,
-    lanes: Int, parts: Int,
+    lanes: Int, parts: Int, part_size: Int,
 ):  # fmt: skip
     """Part of the gradients of the input, h_0 and the parameters of direction d, from delta.
 
@@ -323,8 +279,7 @@ def rnn_gradients(
 
     j0, j1 = range_of(part, parts, H, TILE_ROWS)
     units, column = j1 - j0, d * H + j0
-    size = BLOCK * (BLOCK_COLUMNS + lanes * max(V, V_in)) + lanes + 2 * lanes * H
-    packed_a = advance(scratch, part * size)
+    packed_a = advance(scratch, part * part_size)
     packed_b = advance(packed_a, BLOCK * BLOCK_COLUMNS + lanes)
     dw_ih = (gradients, at[4 * d] + j0 * I)
     if I >= 2 * lanes:
@@ -371,7 +326,7 @@ def rnn_backward(
     launcher,
     bands,
     dx,  # (R, I), zeros where a row is no real step
-    dh_0,  # (D, N, H)
+    dh_0,  # (D, N, H), zeros
     gradients,  # flat, zeros: every parameter of the layer
     delta,  # (R, D, H), scratch
     dh,  # (R, D, H), zeros, or empty where state gradients aren't asked for
@@ -380,45 +335,40 @@ def rnn_backward(
     x,  # (R, I)
     h_0,  # (D, N, H)
     output,  # (R, D, H)
-    weights, at, step_row, batch_row, lengths, order, bounds, I, H, D, f, lanes, parts, slices,
+    weights, at, step_row, batch_row, lengths, order, bounds,
+    scratch,  # D·LANES·(V + V_in)·H + LANES·max(V, V_in) + parts·part_size
+    tables,  # max(D·blocks·slices·3·N, parts·3·ROWS_AT_ONCE)
+    transitions,  # of each direction, see Layout.transitions
+    part_size,  # BLOCK·(BLOCK_COLUMNS + LANES·max(V, V_in)) + LANES·(1 + 2·H)
+    L, N, I, H, D, f, lanes, parts, slices,
 ):  # fmt: skip
     """Run a layer backward; the arguments it shares with `rnn_forward` are the same."""
-    N = len(lengths)
-    L = lengths[0] if N > 0 else 0
     V, V_in = panels(H, lanes), panels(I, lanes)
-    w_ih, w_hh = np.empty(D * V_in * lanes * H, x.dtype), np.empty(D * V * lanes * H, x.dtype)
+    width, width_in = V * lanes, V_in * lanes
+    w_ih, w_hh = (scratch, 0), (scratch, D * width_in * H)
+    zeros = D * (width + width_in) * H
+    for j in range(zeros, zeros + max(width, width_in)):
+        scratch[j] = 0
     frame = frame_of((bands, w_ih, w_hh, weights, at, I, H, D, lanes, parts))
     launch(launcher, bands[RNN_PACK_BACK], parts, frame)
 
     blocks = len(bounds) - 1
-    tasks = D * blocks * slices
-    tables = np.empty(max(tasks * 3 * N, parts * 3 * ROWS_AT_ONCE), np.int64)
     one_row, keep = int(len(grad_output) < len(output)), int(len(dh) > 0)
-    stride = max(L, 1) if slices == 1 else 1
+    stride = L if slices == 1 else 1
     for last in range(L, 0, -stride):
         frame = frame_of(
             (bands, delta, dh, grad_output, grad_h_n, output, w_hh,
              step_row, batch_row, lengths, order, bounds, blocks, slices, tables,
              one_row, keep, N, H, D, f, last - stride, last, lanes)
         )  # fmt: skip
-        launch(launcher, bands[RNN_STEPS_BACK], tasks, frame)
+        launch(launcher, bands[RNN_STEPS_BACK], D * blocks * slices, frame)
 
-    for n in range(N):
-        if lengths[n] == 0:  # h_n is h_0
-            for d in range(D):
-                for j in range(H):
-                    state = (d * N + order[n]) * H + j
-                    dh_0[state] = grad_h_n[state]
-    zeros = np.zeros(max(V, V_in) * lanes, x.dtype)
-    size = BLOCK * (BLOCK_COLUMNS + lanes * max(V, V_in)) + lanes + 2 * lanes * H
-    scratch = np.empty(parts * size, x.dtype)
     for d in range(D):
-        rows, with_past, past, first, sample = real_rows(
-            d == 1, step_row, batch_row, lengths, order
-        )
+        rows, with_past, past, first, sample = transitions[d]
         frame = frame_of(
             (bands, dx, dh_0, gradients, delta, x, h_0, output, w_ih, w_hh, at,
-             rows, with_past, past, first, sample, zeros, scratch, tables,
-             len(rows), len(past), len(first), N, I, H, D, d, lanes, parts)
+             rows, with_past, past, first, sample, (scratch, zeros),
+             (scratch, zeros + max(width, width_in)), tables,
+             len(rows), len(past), len(first), N, I, H, D, d, lanes, parts, part_size)
         )  # fmt: skip
         launch(launcher, bands[RNN_GRADIENTS], parts, frame)
