@@ -17,11 +17,15 @@ from typing import Any
 
 import numpy as np
 
+_found: dict[type, ModuleType] = {}
+
 
 def backend(array: Any) -> ModuleType:
     """Return the backend module for an array."""
-    if isinstance(array, np.ndarray):
-        return importlib.import_module("numba_rnn.cpu")
-    raise TypeError(
-        f"no backend for arrays of type {type(array).__module__}.{type(array).__name__}"
-    )
+    kind = type(array)
+    module = _found.get(kind)
+    if module is None:
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"no backend for arrays of type {kind.__module__}.{kind.__name__}")
+        module = _found[kind] = importlib.import_module("numba_rnn.cpu")
+    return module

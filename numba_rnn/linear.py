@@ -51,6 +51,8 @@ class Linear(Parametrised):
     array([15.], dtype=float32)
     """
 
+    _fixed = frozenset(("in_features", "out_features"))
+
     def __init__(
         self,
         in_features: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -81,6 +81,7 @@ class Parametrised:
     Reading ``layer.weight_ih_l0`` gives the live array, assigning to it copies values into it.
     """
 
+    _fixed: ClassVar[frozenset[str]] = frozenset()  # what the shapes of the parameters rest on
     _shapes: Shapes
     _flat: np.ndarray
     _views: dict[str, np.ndarray]
@@ -97,6 +98,7 @@ class Parametrised:
         """Make a vector the memory of the parameters."""
         object.__setattr__(self, "_flat", flat)
         object.__setattr__(self, "_views", views(flat, self._shapes))
+        object.__setattr__(self, "_flat_view", flat.view())  # ours keeps its shape whatever comes
 
     def __getattr__(self, name: str) -> np.ndarray:
         # Called only where ordinary look-up finds nothing; early on, _views itself may be missing.
@@ -109,6 +111,10 @@ class Parametrised:
         if name in self.__dict__.get("_shapes", ()):
             checked = validation.parameter(name, value, self._shapes[name], self.dtype)
             self._views[name][...] = checked
+        elif name in self._fixed and name in self.__dict__:
+            raise AttributeError(
+                f"{name} of a {type(self).__name__} can't be changed; build a new layer"
+            )
         elif name.startswith(("weight", "bias_")) or (name == "bias" and "bias" in self.__dict__):
             known = ", ".join(self._shapes)
             raise AttributeError(f"{type(self).__name__} has no parameter {name!r}; it has {known}")
@@ -135,7 +141,13 @@ class Parametrised:
         What is written into it, by an optimiser or by ``layer.flat_parameters[:] = vector``, is
         what the layer computes with.
         """
-        return self._flat
+        return self._flat_view
+
+    @flat_parameters.setter
+    def flat_parameters(self, value: np.ndarray) -> None:
+        self._flat[:] = validation.parameter(
+            "flat_parameters", value, self._flat.shape, self._flat.dtype
+        )
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the parameters by name, in torch's order."""
@@ -165,7 +177,7 @@ class Parametrised:
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        del state["_views"]
+        del state["_views"], state["_flat_view"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

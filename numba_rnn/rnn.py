@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from . import validation
 from .dispatch import backend
 from .layout import Layout
 from .packed import PackedSequence
-from .parameters import Parametrised, cell_shapes, generator, rnn_shapes
+from .parameters import Parametrised, cell_shapes, generator, places, rnn_shapes
 from .stack import Stack
 from .tape import CellGradients, CellTape, Gradients, Tape, read_only
 
@@ -102,6 +103,10 @@ class RNN(Parametrised):
     ['weight_ih_l0', 'weight_hh_l0', 'bias_ih_l0', 'bias_hh_l0']
     """
 
+    _fixed = frozenset(
+        ("input_size", "hidden_size", "num_layers", "nonlinearity", "bidirectional", "batch_first")
+    )
+
     def __init__(
         self,
         input_size: int,
@@ -122,7 +127,7 @@ class RNN(Parametrised):
         self.nonlinearity = validation.choice("nonlinearity", nonlinearity, NONLINEARITIES)
         self._has_bias = validation.flag("bias", bias)
         self.batch_first = validation.flag("batch_first", batch_first)
-        self.dropout = validation.dropout("dropout", dropout, self.num_layers)
+        self.dropout = dropout
         self.bidirectional = validation.flag("bidirectional", bidirectional)
         dtype = validation.float_dtype("dtype", dtype)
         self.training = True
@@ -134,6 +139,15 @@ class RNN(Parametrised):
         self._stack = Stack(tuple(layers), self.hidden_size, self._directions, self.nonlinearity)
         shapes = {name: shape for layer in layers for name, shape in layer.items()}
         self._create(shapes, 1 / math.sqrt(self.hidden_size), dtype, self._rng)
+
+    @property
+    def dropout(self) -> float:
+        """Probability with which an element between layers is dropped; it can be assigned."""
+        return self._dropout
+
+    @dropout.setter
+    def dropout(self, value: float) -> None:
+        self._dropout = validation.dropout("dropout", value, self.num_layers)
 
     @property
     def bias(self) -> bool:
@@ -234,6 +248,8 @@ class RNN(Parametrised):
                [0., 0., 0., 0.]])
         """
         call = _Call(self, x, h_0, lengths)
+        if h_0 is not None:
+            call.h_0 = call.h_0.copy()
         weights = self._flat.copy()
         outputs, h_n = call.run(weights, keep=True)
         layer_outputs = [read_only(call.shaped(output)) for output in outputs]
@@ -421,6 +437,8 @@ class RNNCell(Parametrised):
     (3,)
     """
 
+    _fixed = frozenset(("input_size", "hidden_size", "nonlinearity"))
+
     def __init__(
         self,
         input_size: int,
@@ -437,7 +455,7 @@ class RNNCell(Parametrised):
         self.nonlinearity = validation.choice("nonlinearity", nonlinearity, NONLINEARITIES)
         dtype = validation.float_dtype("dtype", dtype)
         shapes = cell_shapes(self.input_size, self.hidden_size, self._has_bias)
-        self._stack = Stack((shapes,), self.hidden_size, 1, self.nonlinearity)
+        self._places = places(shapes, 1)
         self._create(shapes, 1 / math.sqrt(self.hidden_size), dtype, generator(rng))
 
     @property
@@ -456,7 +474,7 @@ class RNNCell(Parametrised):
         return f"RNNCell({', '.join(parts)})"
 
     def _checked(self, x: Any, h: Any) -> tuple:
-        """Backend, x as rows, h as (1, N, H), layout, and the shape of the state."""
+        """Backend, x as rows, h as (1, N, H), and the shape of the state."""
         dtype, I, H = self._flat.dtype, self.input_size, self.hidden_size
         x = validation.features("x", x, dtype, I, (("N",), ()))
         shape = (*x.shape[:-1], H)
@@ -466,7 +484,16 @@ class RNNCell(Parametrised):
             h = module.zeros((1, len(rows), H), dtype)
         else:
             h = module.rows(validation.shaped("h", h, shape, dtype), H).reshape(1, len(rows), H)
-        return module, rows, h, layouts.padded(1, len(rows), False), shape
+        return module, rows, h, shape
+
+    def _step(
+        self, module: ModuleType, weights: np.ndarray, x: np.ndarray, h: np.ndarray
+    ) -> np.ndarray:
+        """One step is a layer with L = 1."""
+        return module.rnn_forward(
+            x, h, module.empty(h.shape, h.dtype), weights, self._places,
+            layouts.padded(1, len(x), False), self.hidden_size, 1, self.nonlinearity,
+        )  # fmt: skip
 
     def __call__(self, x: np.ndarray, h: np.ndarray | None = None) -> np.ndarray:
         """Take one step and keep nothing for backward.
@@ -486,9 +513,8 @@ class RNNCell(Parametrised):
         TypeError, ValueError
             If x or h is no array of the layer's dtype and the right shape.
         """
-        module, rows, h, layout, shape = self._checked(x, h)
-        (output,), _ = self._stack.forward(module, self._flat, rows, h, layout, 0.0, None, False)
-        return output.reshape(shape)
+        module, rows, h, shape = self._checked(x, h)
+        return self._step(module, self._flat, rows, h).reshape(shape)
 
     def forward(self, x: np.ndarray, h: np.ndarray | None = None) -> CellTape:
         """Take one step and keep what backward needs; parameters and errors as in a call.
@@ -498,18 +524,23 @@ class RNNCell(Parametrised):
         CellTape
             With ``h`` and ``backward(grad_h)``.
         """
-        module, rows, h, layout, shape = self._checked(x, h)
+        module, rows, h, shape = self._checked(x, h)
         h = h.copy()  # the tape refers to x alone
         weights = self._flat.copy()
-        call = (module, weights, rows, h, layout, 0.0, None)
-        outputs, _ = self._stack.forward(*call, True)
+        output = self._step(module, weights, rows, h)
         x_shape, shapes, dtype = x.shape, self._shapes, self.dtype
+        places, nonlinearity = self._places, self.nonlinearity
 
         def backward(grad_h: Any) -> CellGradients:
-            grad = module.rows(validation.shaped("grad_h", grad_h, shape, dtype), shape[-1])
-            dx, dh, gradients, _ = self._stack.backward(*call, outputs, grad, None, False)
+            H = shape[-1]
+            grad = module.rows(validation.shaped("grad_h", grad_h, shape, dtype), H)
+            dh, gradients = module.zeros(h.shape, dtype), module.zeros(weights.shape, dtype)
+            dx, _ = module.rnn_backward(
+                rows, h, output, weights, places, layouts.padded(1, len(rows), False), H, 1,
+                nonlinearity, grad, None, dh, gradients, False,
+            )  # fmt: skip
             return CellGradients(
                 input=dx.reshape(x_shape), h=dh.reshape(shape), flat=gradients, _shapes=shapes
             )
 
-        return CellTape(read_only(outputs[0].reshape(shape)), backward)
+        return CellTape(read_only(output.reshape(shape)), backward)

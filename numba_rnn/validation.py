@@ -17,7 +17,7 @@ FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 def describe(value: Any) -> str:
     """Say in a few words what a value is: its shape and dtype, or its type and itself."""
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
+    if hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, type):
         return f"{type(value).__name__} of shape {tuple(value.shape)} and dtype {value.dtype}"
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
@@ -75,10 +75,10 @@ def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
 def float_dtype(name: str, value: Any) -> np.dtype:
     """Return float32 or float64 as a dtype; everything else is refused."""
     try:
-        dtype = np.dtype(value)
+        dtype = None if value is None else np.dtype(value)
     except TypeError:
         dtype = None
-    if value is None or dtype not in FLOAT_DTYPES:
+    if dtype is None or dtype not in FLOAT_DTYPES:
         raise ValueError(f"{name} must be np.float32 or np.float64, got {describe(value)}")
     return dtype
 
@@ -176,11 +176,13 @@ def features(
     stands for any.
     """
     array = floats(name, value, dtype)
-    fits = any(axes == ("...",) or array.ndim == len(axes) + 1 for axes in leading)
-    if not fits or array.ndim == 0 or array.shape[-1] != size:
-        shapes = " or ".join(f"({', '.join([*axes, str(size)])})" for axes in leading)
-        raise ValueError(f"{name} must have shape {shapes}, got {array.shape}")
-    return array
+    ndim = array.ndim
+    if ndim and array.shape[-1] == size:
+        for axes in leading:
+            if ndim == len(axes) + 1 or axes == ("...",):
+                return array
+    shapes = " or ".join(f"({', '.join([*axes, str(size)])})" for axes in leading)
+    raise ValueError(f"{name} must have shape {shapes}, got {array.shape}")
 
 
 # --- lengths and packed sequences ---------------------------------------------------------------

@@ -70,8 +70,7 @@ def test_gradient_is_the_finite_difference_of_the_value(name, weighted):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 @pytest.mark.parametrize("name", ALL)
-def test_against_torch(name, scale, weighted, dtype):
-    torch = pytest.importorskip("torch")
+def test_against_torch(torch, name, scale, weighted, dtype):
     x, y, w = example(name, dtype, scale)
     w = w if weighted else np.ones_like(w)
     # torch in float64, whatever the dtype: we accumulate in float64 too

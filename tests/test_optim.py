@@ -50,8 +50,7 @@ def worst(ours, theirs):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("single", [False, True], ids=["list", "vector"])
 @each_case
-def test_fifty_steps_are_torchs(name, options, single, dtype):
-    torch = pytest.importorskip("torch")
+def test_fifty_steps_are_torchs(torch, name, options, single, dtype):
     rng = np.random.default_rng(1)
     params = arrays(rng, dtype, [(23,)] if single else SHAPES)
     start = [p.copy() for p in params]
@@ -75,8 +74,7 @@ def test_fifty_steps_are_torchs(name, options, single, dtype):
 
 
 @each_case
-def test_defaults_are_torchs(name, options):
-    torch = pytest.importorskip("torch")
+def test_defaults_are_torchs(torch, name, options):
     group = getattr(torch.optim, name)([torch.zeros(1)]).param_groups[0]
     state = getattr(optim, name)(np.zeros(1)).state_dict()
     for key in {"lr", "momentum", "dampening", "weight_decay", "nesterov", "alpha", "eps"} | {
@@ -367,8 +365,7 @@ def test_centered_rmsprop_stays_finite_on_a_constant_gradient():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("max_norm", [0, 0.5, 7.0, 1e3, np.inf])
 @pytest.mark.parametrize("single", [False, True], ids=["list", "vector"])
-def test_clipping_is_torchs(single, max_norm, dtype):
-    torch = pytest.importorskip("torch")
+def test_clipping_is_torchs(torch, single, max_norm, dtype):
     rng = np.random.default_rng(6)
     grads = arrays(rng, dtype, [(60,)] if single else [*SHAPES, (8, 5)])
     tensors = [torch.zeros(g.shape, dtype=torch.tensor(g).dtype) for g in grads]
@@ -397,8 +394,7 @@ def test_clipping_by_hand():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_clipping_what_is_not_finite(bad):
-    torch = pytest.importorskip("torch")
+def test_clipping_what_is_not_finite(torch, bad):
     g = np.array([1.0, bad, -2.0])
     tensor = torch.zeros(3, dtype=torch.float64)
     tensor.grad = torch.tensor(g)

@@ -16,11 +16,8 @@ trailing_shapes = st.sampled_from([(), (1,), (3,), (2, 3)])
 
 
 @pytest.fixture
-def torch_rnn():
+def torch_rnn(torch):
     """torch.nn.utils.rnn."""
-    pytest.importorskip("torch")
-    import torch.nn.utils.rnn
-
     return torch.nn.utils.rnn
 
 
@@ -83,9 +80,9 @@ def test_equal_lengths_keep_their_order():
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("enforce_sorted", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_pack_and_pad_match_torch(torch_rnn, seed, enforce_sorted, batch_first, trailing, dtype):
-    import torch
-
+def test_pack_and_pad_match_torch(
+    torch, torch_rnn, seed, enforce_sorted, batch_first, trailing, dtype
+):
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, 8, size=5)
     if enforce_sorted:
@@ -118,9 +115,7 @@ def test_pack_and_pad_match_torch(torch_rnn, seed, enforce_sorted, batch_first, 
 @pytest.mark.parametrize("padding_side", ["right", "left"])
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("trailing", [(), (3,), (2, 3)])
-def test_lists_match_torch(torch_rnn, trailing, batch_first, padding_side):
-    import torch
-
+def test_lists_match_torch(torch, torch_rnn, trailing, batch_first, padding_side):
     sequences = random_sequences([3, 0, 5, 1], trailing)
     tensors = [torch.from_numpy(s) for s in sequences]
     padded = nrp.pad_sequence(sequences, batch_first, 7.0, padding_side)
@@ -138,9 +133,7 @@ def test_lists_match_torch(torch_rnn, trailing, batch_first, padding_side):
     )
 
 
-def test_constructor_matches_torch(torch_rnn):
-    import torch
-
+def test_constructor_matches_torch(torch, torch_rnn):
     ours = nrp.PackedSequence(np.arange(6.0), [3, 2, 1], np.array([2, 0, 1]))
     theirs = torch_rnn.PackedSequence(
         torch.arange(6, dtype=torch.float64), torch.tensor([3, 2, 1]), torch.tensor([2, 0, 1])
@@ -148,9 +141,7 @@ def test_constructor_matches_torch(torch_rnn):
     assert_packed_like_torch(ours, theirs)
 
 
-def test_torch_tensors_serve_as_lengths(torch_rnn):
-    import torch
-
+def test_torch_tensors_serve_as_lengths(torch, torch_rnn):
     x = np.arange(12.0).reshape(4, 3)
     packed = nrp.pack_padded_sequence(x, torch.tensor([2, 4, 1]), enforce_sorted=False)
     assert packed.batch_sizes.tolist() == [3, 2, 1, 1]
@@ -175,9 +166,7 @@ def test_torch_tensors_serve_as_lengths(torch_rnn):
         ),
     ],
 )
-def test_what_torch_refuses_is_refused(torch_rnn, call):
-    import torch
-
+def test_what_torch_refuses_is_refused(torch, torch_rnn, call):
     with pytest.raises((RuntimeError, ValueError)):
         call(torch_rnn, torch.from_numpy)
     with pytest.raises(ValueError):

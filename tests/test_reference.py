@@ -119,8 +119,7 @@ class TestTorch:
         bias=[False, True],
         lengths=["full", "ragged"],
     )
-    def test_same_as_torch(self, case):
-        torch = pytest.importorskip("torch")
+    def test_same_as_torch(self, torch, case):
         case = Case(**case | {"lengths": LENGTHS[case["lengths"]]})
         rnn = torch.nn.RNN(
             INPUT, H, case.num_layers, case.nonlinearity, case.bias,
@@ -154,8 +153,7 @@ class TestTorch:
             assert_close(gradients["parameters"][name], parameter.grad.numpy())
 
     @pytest.mark.parametrize("nonlinearity", NONLINEARITIES)
-    def test_cell_same_as_torch(self, nonlinearity):
-        torch = pytest.importorskip("torch")
+    def test_cell_same_as_torch(self, torch, nonlinearity):
         rng = np.random.default_rng(3)
         x, h, dh_new = (rng.normal(size=(N, size)) for size in (INPUT, H, H))
         cell = torch.nn.RNNCell(INPUT, H, nonlinearity=nonlinearity, dtype=torch.float64)
@@ -177,9 +175,8 @@ class TestTorch:
         dropout=[False, True],
         lengths=list(LENGTHS),
     )
-    def test_same_as_unrolled_loop(self, case):
+    def test_same_as_unrolled_loop(self, torch, case):
         """A loop of single cells, sample by sample: it has all states, dropout and length 0."""
-        torch = pytest.importorskip("torch")
         case = Case(num_layers=2, **case | {"lengths": LENGTHS[case["lengths"]]})
         lengths = np.full(N, L) if case.lengths is None else case.lengths
         directions = 2 if case.bidirectional else 1

@@ -22,7 +22,7 @@ from . import linear, recurrence
 from .build import natives
 from .parallel import run, split, threads
 from .products import BLOCK, BLOCK_COLUMNS, ROWS_AT_ONCE
-from .tile import RELU, TANH, WIDEST, lanes
+from .tile import LANES, RELU, TANH, WIDEST
 
 F = {"tanh": TANH, "relu": RELU}
 
@@ -38,14 +38,15 @@ class _Alias:
 
 
 def rows(array: np.ndarray, features: int) -> np.ndarray:
-    """An array's memory as rows, shape (R, features): the array itself where it is in C order."""
+    """Return an array's memory as rows, shape (R, features); a copy only where it must be one."""
     if type(array) is not np.ndarray:
         array = np.asarray(array)
-    if not (array.flags.c_contiguous and array.flags.aligned):
-        array = np.array(array, order="C")
-    if not array.flags.writeable:
-        array = np.asarray(_Alias(array))
-    return array.reshape(array.size // features if features else 0, features)
+    if not array.flags.carray:  # C order, aligned and writeable
+        if not (array.flags.c_contiguous and array.flags.aligned):
+            array = np.array(array, order="C")
+        elif not array.flags.writeable:
+            array = np.asarray(_Alias(array))
+    return array.reshape(array.size // features, features)
 
 
 empty = np.empty
@@ -89,7 +90,7 @@ def rnn_forward(
     if len(layout.empty):  # no step: the state stays as it is
         h_n[:, layout.empty] = h_0[:, layout.empty]
     parts, blocks, slices = split(layout, layout.real_steps * D * H * (I + H), D)
-    width = lanes(dtype)
+    width = LANES[dtype]
     arguments = (
         natives.table(dtype, recurrence.FORWARD),
         output.reshape(-1), h_n.reshape(-1), x.reshape(-1), h_0.reshape(-1), weights, places,
@@ -142,7 +143,7 @@ def rnn_backward(
     if len(layout.empty):
         dh_0[:, layout.empty] = grad_h_n[:, layout.empty]
     parts, blocks, slices = split(layout, 2 * layout.real_steps * D * H * (I + H), D)
-    width = lanes(dtype)
+    width = LANES[dtype]
     widths = padded(H, width), padded(I, width)
     part_size = BLOCK * (BLOCK_COLUMNS + max(widths)) + width * (1 + 2 * H)
     scratch = D * H * sum(widths) + max(widths) + parts * part_size
@@ -165,7 +166,7 @@ def linear_forward(x: np.ndarray, weights: np.ndarray, out_features: int) -> np.
     """Y = x·wᵀ + b: x (M, I), weights w (O, I) and perhaps b (O,) in one vector, y (M, O)."""
     M, I = x.shape
     y = empty((M, out_features), x.dtype)
-    parts, width = threads(M * I * out_features), lanes(x.dtype)
+    parts, width = threads(M * I * out_features), LANES[x.dtype]
     arguments = (
         natives.table(x.dtype, linear.FORWARD), y.reshape(-1), x.reshape(-1), weights,
         np.arange(M), empty(padded(out_features, width) * (I + 1), x.dtype),
@@ -181,7 +182,7 @@ def linear_backward(
     """Return dx (M, I) and the gradients of the parameters, laid out as weights."""
     M, I = x.shape
     dx, gradients = empty(x.shape, x.dtype), zeros(weights.shape, x.dtype)
-    parts, width = threads(2 * M * I * out_features), lanes(x.dtype)
+    parts, width = threads(2 * M * I * out_features), LANES[x.dtype]
     across = padded(I, width)
     scratch = across * (out_features + 1) + parts * (BLOCK * (BLOCK_COLUMNS + across) + width)
     arguments = (

@@ -161,7 +161,7 @@ def rnn_forward(
     launch(launcher, bands[RNN_PACK], parts, frame)
 
     blocks = len(bounds) - 1
-    stride = L if slices == 1 else 1  # slices of hidden units meet after every step
+    stride = max(L, 1) if slices == 1 else 1  # slices of hidden units meet after every step
     for s in range(0, L, stride):
         frame = frame_of(
             (bands, output, h_n, x, h_0, w_ih, w_hh, bias, step_row, batch_row, lengths, order,
@@ -354,7 +354,7 @@ def rnn_backward(
 
     blocks = len(bounds) - 1
     one_row, keep = int(len(grad_output) < len(output)), int(len(dh) > 0)
-    stride = L if slices == 1 else 1
+    stride = max(L, 1) if slices == 1 else 1
     for last in range(L, 0, -stride):
         frame = frame_of(
             (bands, delta, dh, grad_output, grad_h_n, output, w_hh,

@@ -72,9 +72,8 @@ TILES = tuple((rows, WIDEST // rows) for rows in (1, 2, 4)) + (
 )
 
 
-def lanes(dtype: np.dtype) -> int:
-    """Return how many numbers of a dtype fit into one vector."""
-    return VECTOR_BYTES // np.dtype(dtype).itemsize
+# How many numbers of a dtype fit into one vector.
+LANES = {np.dtype(kind): VECTOR_BYTES // np.dtype(kind).itemsize for kind in ("f4", "f8")}
 
 
 # The activation is a run-time argument of the tiles: one compilation serves all.

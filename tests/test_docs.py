@@ -1,0 +1,117 @@
+"""Every snippet in the documents runs, and docstrings name the arguments that there are."""
+
+import inspect
+import os
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import numba_rnn as nr
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [p for p in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))] if p.exists()]
+FENCED = re.compile(r"^([ \t]*)```python[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+
+
+def snippets(path):
+    """Return the line a snippet starts on and its code, one after the other."""
+    text = path.read_text(encoding="utf-8")
+    found = []
+    for match in FENCED.finditer(text):
+        line = text.count("\n", 0, match.start(2))
+        found.append((line, textwrap.dedent(match[2])))
+    return found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_snippets_run(path, tmp_path, monkeypatch):
+    """Those of one document share their names, as a reader would type them."""
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
+    for line, code in snippets(path):
+        # Blank lines in front: a traceback shows the line of the document.
+        exec(compile("\n" * line + code, os.fspath(path), "exec"), names)
+
+
+def test_snippets_are_found(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text(
+        "a\n```python\nx = 1\n```\n```sh\nls\n```\n- b\n  ```python\n  if x:\n      y = 2\n  ```\n"
+    )
+    assert [code for _, code in snippets(path)] == ["x = 1\n", "if x:\n    y = 2\n"]
+    assert [line for line, _ in snippets(path)] == [2, 9]
+
+
+def public_objects():
+    """Yield name and object of all that is public, methods included."""
+    modules = {"nr": nr, "losses": nr.losses, "optim": nr.optim, "reference": nr.reference}
+    for prefix, module in modules.items():
+        names = getattr(module, "__all__", None) or [n for n in vars(module) if n[0] != "_"]
+        for name in names:
+            value = getattr(module, name)
+            if inspect.ismodule(value) or not value.__module__.startswith("numba_rnn"):
+                continue
+            yield f"{prefix}.{name}", value
+            if inspect.isclass(value):
+                for key, member in inspect.getmembers(value):
+                    own = getattr(member, "__module__", "") or ""
+                    wanted = not key.startswith("_") or key == "__call__"
+                    if wanted and inspect.isfunction(member) and own.startswith("numba_rnn"):
+                        yield f"{prefix}.{name}.{key}", member
+
+
+def section(docstring, title):
+    """Return the names that a section of a numpydoc docstring describes, None without it."""
+    lines = inspect.cleandoc(docstring).splitlines()
+    try:
+        start = lines.index(title) + 2
+    except ValueError:
+        return None
+    names = []
+    for line, following in zip(lines[start:], [*lines[start + 1 :], ""], strict=True):
+        if set(following) == {"-"}:
+            break
+        if line and not line.startswith(" "):
+            names += [name.strip().lstrip("*") for name in line.split(" : ")[0].split(",")]
+    return names
+
+
+OBJECTS = dict(public_objects())
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_docstring_names_the_arguments(name):
+    value = OBJECTS[name]
+    assert value.__doc__, "no docstring"
+    described = section(value.__doc__, "Parameters")
+    try:
+        signature = inspect.signature(value)
+    except ValueError:
+        return
+    arguments = [p for p in signature.parameters if p not in ("self", "cls")]
+    if described is not None:
+        assert described == arguments
+    elif name.count(".") == 1:  # a method may leave a plain argument or its twin's to a sentence
+        assert not arguments or not callable(value)
+
+
+@pytest.mark.parametrize("name", [n for n in OBJECTS if n.count(".") == 1])
+def test_docstring_has_an_example(name):
+    if name == "optim.Optimizer":  # the base of the others, not for use
+        return
+    assert ">>> " in OBJECTS[name].__doc__
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_annotations(name):
+    """Type hints on everything public."""
+    value = OBJECTS[name]
+    function = value.__init__ if inspect.isclass(value) else value
+    if function is object.__init__:
+        function = value.__new__
+    hints = getattr(function, "__annotations__", {})
+    for argument in inspect.signature(value).parameters.values():
+        if argument.name not in ("self", "cls"):
+            assert argument.name in hints, argument.name
