@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         unpack_sequence,
         unpad_sequence,
     )
+    from .prepare import warmup
     from .rnn import RNN, RNNCell
     from .versions import show_versions
 
@@ -43,6 +44,7 @@ _NAMES = {
     "pad_sequence": "packed",
     "unpad_sequence": "packed",
     "show_versions": "versions",
+    "warmup": "prepare",
 }
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "show_versions",
     "unpack_sequence",
     "unpad_sequence",
+    "warmup",
 ]
 
 

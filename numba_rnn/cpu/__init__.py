@@ -1,8 +1,7 @@
 """The CPU backend: NumPy arrays in, NumPy arrays out, Numba kernels in between.
 
     tile.py        the register tile, in vector instructions; the only clever file
-    packing.py     matrices in the order in which the tile reads them
-    products.py    matrix products over tables of rows
+    products.py    matrix products over tables of rows, and the packing they need
     recurrence.py  one RNN layer: forward, and backward beside it
     linear.py      the linear map: forward, and backward beside it
     dropout.py     masks from a key
@@ -20,7 +19,7 @@ from ..layout import Layout
 from . import dropout as _dropout
 from . import linear, recurrence
 from .build import natives
-from .parallel import run, split, threads
+from .parallel import run, split, start_threads, threads
 from .products import BLOCK, BLOCK_COLUMNS, ROWS_AT_ONCE
 from .tile import LANES, RELU, TANH, WIDEST
 

@@ -85,6 +85,13 @@ def blocks_of(batch: int, ways: int) -> int:
     return ways * max(1, -(-batch // (ways * SAMPLES_A_BLOCK)))
 
 
+def start_threads() -> None:
+    """Start the pool and compile its loop, ahead of the first work that is worth it."""
+    if not _forked:
+        numba.get_num_threads()
+        parallel_launcher()
+
+
 def run(shell: Callable, parts: int, arguments: Sequence[Any]) -> None:
     """Call a kernel with the launcher that its split asks for."""
     if parts == 1:
