@@ -19,7 +19,8 @@ from ..layout import Layout
 from . import dropout as _dropout
 from . import linear, recurrence
 from .build import natives
-from .parallel import run, split, start_threads, threads
+from .parallel import run, split, threads
+from .parallel import start_threads as start_threads
 from .products import BLOCK, BLOCK_COLUMNS, ROWS_AT_ONCE
 from .tile import LANES, RELU, TANH, WIDEST
 
