@@ -1,7 +1,10 @@
 """Every snippet in the documents runs, and docstrings name the arguments that there are."""
 
+import doctest
+import importlib
 import inspect
 import os
+import pkgutil
 import re
 import textwrap
 from pathlib import Path
@@ -42,6 +45,21 @@ def test_snippets_are_found(tmp_path):
     )
     assert [code for _, code in snippets(path)] == ["x = 1\n", "if x:\n    y = 2\n"]
     assert [line for line, _ in snippets(path)] == [2, 9]
+
+
+MODULES = [m.name for m in pkgutil.walk_packages(nr.__path__, "numba_rnn.")]
+
+
+@pytest.mark.parametrize("name", ["numba_rnn", *MODULES])
+def test_docstring_examples_run(name):
+    module = importlib.import_module(name)
+    assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
+
+
+def test_docstring_examples_are_found():
+    finder = doctest.DocTestFinder()
+    found = [t for name in MODULES for t in finder.find(importlib.import_module(name))]
+    assert sum(bool(test.examples) for test in found) >= 20
 
 
 def public_objects():
