@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import losses, optim, reference
+    from .cell import RNNCell
     from .linear import Linear
     from .packed import (
         PackedSequence,
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
         unpad_sequence,
     )
     from .prepare import warmup
-    from .rnn import RNN, RNNCell
+    from .rnn import RNN
     from .versions import show_versions
 
 _MODULES = ("losses", "optim", "reference")
 _NAMES = {
     "RNN": "rnn",
-    "RNNCell": "rnn",
+    "RNNCell": "cell",
     "Linear": "linear",
     "PackedSequence": "packed",
     "pack_padded_sequence": "packed",

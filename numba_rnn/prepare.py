@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from . import validation
+from .cell import RNNCell
 from .dispatch import backend
 from .linear import Linear
-from .rnn import RNN, RNNCell
+from .rnn import RNN
 
 
 def warmup(dtype: DTypeLike = np.float32, *, training: bool = True) -> None:

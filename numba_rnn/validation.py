@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+NONLINEARITIES = ("tanh", "relu")
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 

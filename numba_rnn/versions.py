@@ -21,7 +21,7 @@ def show_versions() -> None:
     import numba
 
     from . import __version__
-    from .cpu import tile
+    from .cpu import vectors
 
     try:
         layer = numba.threading_layer()
@@ -35,8 +35,8 @@ def show_versions() -> None:
             continue
     rows["platform"] = platform.platform()
     rows["cpu"] = f"{os.cpu_count()} cores, compiled for {_cpu_name()}"
-    fused = "fused multiply-add" if tile.HAS_FMA else "no fused multiply-add"
-    rows["vectors"] = f"{8 * tile.VECTOR_BYTES} bits, {fused}"
+    fused = "fused multiply-add" if vectors.HAS_FMA else "no fused multiply-add"
+    rows["vectors"] = f"{8 * vectors.VECTOR_BYTES} bits, {fused}"
     rows["threads"] = f"{numba.get_num_threads()} of {numba.config.NUMBA_NUM_THREADS}"
     rows["threading layer"] = layer
     rows["CUDA"] = _cuda()

@@ -1,6 +1,7 @@
 """The CPU backend: NumPy arrays in, NumPy arrays out, Numba kernels in between.
 
-    tile.py        the register tile, in vector instructions; the only clever file
+    vectors.py     vector instructions and activation functions
+    tile.py        the register tile; the only clever file
     products.py    matrix products over tables of rows, and the packing they need
     recurrence.py  one RNN layer: forward, and backward beside it
     linear.py      the linear map: forward, and backward beside it
@@ -22,7 +23,8 @@ from .build import natives
 from .parallel import run, split, threads
 from .parallel import start_threads as start_threads
 from .products import BLOCK, BLOCK_COLUMNS, ROWS_AT_ONCE
-from .tile import LANES, RELU, TANH, WIDEST
+from .tile import WIDEST
+from .vectors import LANES, RELU, TANH
 
 F = {"tanh": TANH, "relu": RELU}
 
@@ -89,7 +91,7 @@ def rnn_forward(
     output = (zeros if layout.has_padding else empty)((layout.rows, D * H), dtype)
     if len(layout.empty):  # no step: the state stays as it is
         h_n[:, layout.empty] = h_0[:, layout.empty]
-    parts, blocks, slices = split(layout, layout.real_steps * D * H * (I + H), D)
+    parts, blocks, slices = split(layout, layout.real_steps * D * H * (I + H), D, False)
     width = LANES[dtype]
     arguments = (
         natives.table(dtype, recurrence.FORWARD),
@@ -142,7 +144,7 @@ def rnn_backward(
         grad_h_n = zeros(dh_0.shape, dtype)
     if len(layout.empty):
         dh_0[:, layout.empty] = grad_h_n[:, layout.empty]
-    parts, blocks, slices = split(layout, 2 * layout.real_steps * D * H * (I + H), D)
+    parts, blocks, slices = split(layout, 2 * layout.real_steps * D * H * (I + H), D, True)
     width = LANES[dtype]
     widths = padded(H, width), padded(I, width)
     part_size = BLOCK * (BLOCK_COLUMNS + max(widths)) + width * (1 + 2 * H)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numba
 
+from ..layout import Layout
 from .build import parallel_launcher
 
 # Multiply-adds that two threads must have to gain more than a launch costs (a few microseconds;
@@ -22,6 +23,10 @@ WORTH_A_LAUNCH = 400_000
 WORTH_A_LAUNCH_WORKQUEUE = 20_000_000
 # Hidden units are split over threads, with one launch a step, from this much work a step on.
 WORTH_A_LAUNCH_EACH_STEP = 100_000
+# A backward pass whose steps can't be split has products worth splitting from here on.
+WORTH_A_LAUNCH_PRODUCTS = 4_000_000
+SAMPLES_A_THREAD = 3  # with fewer, a tile is too low to be fast
+SAMPLES_A_BLOCK = 48  # with more, the states of a block leave the nearest cache
 
 _entering = threading.Lock()
 _forked = False
@@ -54,33 +59,31 @@ def threads(work: float) -> int:
     return numba.get_num_threads()
 
 
-def split(layout: Any, work: float, directions: int) -> tuple[int, int, int]:
+def split(layout: Layout, work: float, directions: int, backward: bool) -> tuple[int, int, int]:
     """How a layer is split: threads, ranges of samples, ranges of hidden units.
 
     Samples walk through time on their own, so splitting them needs one launch for a whole
     sequence. Where there are fewer samples than threads could use, hidden units are split instead,
-    which takes a launch at every step.
+    which takes a launch at every step. Where neither can be done there is nothing for a second
+    thread to do, but for the products of the backward pass.
     """
     parts = threads(work)
-    if parts == 1:
-        return 1, blocks_of(layout.batch, 1), 1
-    ways = parts // directions if parts % directions == 0 else parts
-    steps = max(layout.longest, 1)
-    if (
-        layout.batch < SAMPLES_A_THREAD * ways
-        and ways > 1
-        and work / steps >= WORTH_A_LAUNCH_EACH_STEP
-        and _layer() != "workqueue"
-    ):
-        return parts, 1, ways
-    return parts, blocks_of(layout.batch, min(ways, max(layout.batch, 1))), 1
+    if parts > 1:
+        ways = parts // directions if parts % directions == 0 else parts
+        if (
+            layout.batch < SAMPLES_A_THREAD * ways
+            and ways > 1
+            and work >= WORTH_A_LAUNCH_EACH_STEP * layout.longest
+            and _layer() != "workqueue"
+        ):
+            return parts, 1, ways
+        ways = min(ways, layout.batch)
+        if ways * directions > 1 or (backward and work >= WORTH_A_LAUNCH_PRODUCTS):
+            return parts, _blocks(layout.batch, ways), 1
+    return 1, _blocks(layout.batch, 1), 1
 
 
-SAMPLES_A_THREAD = 3  # with fewer, a tile is too low to be fast
-SAMPLES_A_BLOCK = 48  # with more, the states of a block leave the nearest cache
-
-
-def blocks_of(batch: int, ways: int) -> int:
+def _blocks(batch: int, ways: int) -> int:
     """Number of ranges to cut a batch into: a multiple of `ways`, each range not too large."""
     return ways * max(1, -(-batch // (ways * SAMPLES_A_BLOCK)))
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from . import tile
 from .build import Int, Numbers, Table, advance, call, kernel, natives
 from .tile import TILE_ROWS, WIDEST, copy_vector, transpose_square
+from .vectors import IDENTITY
 
 # Places in the table of natives.
 (
@@ -203,7 +204,7 @@ def map_rows(
             b_at[i] = a_rows[start + i] * a_stride + b_column
         affine_rows(
             bands, out, to, n, 0, panels(width, lanes), width, bias, a, a_at, wa, na,
-            a, b_at, wb, nb, tile.IDENTITY, lanes,
+            a, b_at, wb, nb, IDENTITY, lanes,
         )  # fmt: skip
 
 

@@ -42,7 +42,8 @@ from .products import (
     panels,
     range_of,
 )
-from .tile import TANH, TILE_ROWS, WIDEST
+from .tile import TILE_ROWS, WIDEST
+from .vectors import TANH
 
 FORWARD = (PACK_TRANSPOSED, RNN_PACK, AFFINE_BAND, RNN_STEPS)
 BACKWARD = (
