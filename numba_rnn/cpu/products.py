@@ -33,6 +33,12 @@ BLOCK_COLUMNS = 32 * TILE_ROWS  # columns of A packed at once: with BLOCK rows, 
 
 
 @kernel
+def vectors(width, lanes):
+    """How many vectors `width` columns fill, the last one perhaps in part."""
+    return (width + lanes - 1) // lanes
+
+
+@kernel
 def panels(width, lanes):
     """How many panels to pack for `width` columns: a multiple of what the widest tile takes."""
     return (width + lanes * WIDEST - 1) // (lanes * WIDEST) * WIDEST
@@ -86,7 +92,7 @@ def pack_rows(packed, b, rows, stride, column, width, k0, k1, lanes):
     depth = k1 - k0
     for k in range(depth):
         source = rows[k0 + k] * stride + column
-        for v in range((width + lanes - 1) // lanes):
+        for v in range(vectors(width, lanes)):
             to = (v * depth + k) * lanes
             copy_vector((packed, to, b, source + v * lanes, width - v * lanes))
 
@@ -203,7 +209,7 @@ def map_rows(
             a_at[i] = a_rows[start + i] * a_stride + a_column
             b_at[i] = a_rows[start + i] * a_stride + b_column
         affine_rows(
-            bands, out, to, n, 0, panels(width, lanes), width, bias, a, a_at, wa, na,
+            bands, out, to, n, 0, vectors(width, lanes), width, bias, a, a_at, wa, na,
             a, b_at, wb, nb, IDENTITY, lanes,
         )  # fmt: skip
 
@@ -226,7 +232,7 @@ def outer_product(
         for m0 in range(0, m, BLOCK_COLUMNS):
             columns = min(BLOCK_COLUMNS, m - m0)
             pack_stripes(packed_a, a, a_rows, a_stride, a_column + m0, columns, k, stop, lanes)
-            for v in range(0, (n + lanes - 1) // lanes, 2):
+            for v in range(0, vectors(n, lanes), 2):
                 for i in range(0, columns, TILE_ROWS):
                     tile.outer_tile(
                         (c, (m0 + i) * c_stride, c_stride, min(TILE_ROWS, columns - i), v, n,

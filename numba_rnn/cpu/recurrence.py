@@ -41,6 +41,7 @@ from .products import (
     delta_rows,
     panels,
     range_of,
+    vectors,
 )
 from .tile import TILE_ROWS, WIDEST
 from .vectors import TANH
@@ -110,7 +111,7 @@ def rnn_steps(
     V = panels(H, lanes)
     d, block = task // (blocks * slices), task // slices % blocks
     n0, n = bounds[block], bounds[block + 1] - bounds[block]
-    v0, v1 = range_of(task % slices, slices, V, WIDEST)
+    v0, v1 = range_of(task % slices, slices, vectors(H, lanes), WIDEST)
     w_ih, w_hh = advance(w_ih, d * V * lanes * I), advance(w_hh, d * V * lanes * H)
     bias = advance(bias, d * V * lanes)
     x_at = advance(tables, 3 * N * task)
@@ -209,7 +210,7 @@ def rnn_steps_back(
     V = panels(H, lanes)
     d, block = task // (blocks * slices), task // slices % blocks
     n0, n1 = bounds[block], bounds[block + 1]
-    v0, v1 = range_of(task % slices, slices, V, WIDEST)
+    v0, v1 = range_of(task % slices, slices, vectors(H, lanes), WIDEST)
     w_hh = advance(w_hh, d * V * lanes * H)
     at = advance(tables, 3 * N * task)
     g_at, later_at = advance(at, N), advance(at, 2 * N)
