@@ -95,7 +95,7 @@ def rnn_forward(
     width = LANES[dtype]
     arguments = (
         natives.table(dtype, recurrence.FORWARD),
-        output.reshape(-1), h_n.reshape(-1), x.reshape(-1), h_0.reshape(-1), weights, places,
+        output, h_n, x, h_0, weights, places,
         layout.step_row, layout.batch_row, layout.lengths, layout.order, layout.blocks(blocks),
         empty(D * padded(H, width) * (I + H + 1), dtype), empty(D * blocks * slices * 3 * N, int),
         layout.longest, N, I, H, D, F[nonlinearity], width, parts, slices,
@@ -152,9 +152,9 @@ def rnn_backward(
     places_in_rows = max(D * blocks * slices * 3 * N, 3 * parts * ROWS_AT_ONCE)
     arguments = (
         natives.table(dtype, recurrence.BACKWARD),
-        dx.reshape(-1), dh_0.reshape(-1), gradients, delta.reshape(-1), dh.reshape(-1),
-        grad_output.reshape(-1), grad_h_n.reshape(-1),
-        x.reshape(-1), h_0.reshape(-1), output.reshape(-1), weights, places,
+        dx, dh_0, gradients, delta, dh,
+        grad_output, grad_h_n,
+        x, h_0, output, weights, places,
         layout.step_row, layout.batch_row, layout.lengths, layout.order, layout.blocks(blocks),
         empty(scratch, dtype), empty(places_in_rows, int),
         tuple(layout.transitions(d == 1) for d in range(D)), part_size,
@@ -170,7 +170,7 @@ def linear_forward(x: np.ndarray, weights: np.ndarray, out_features: int) -> np.
     y = empty((M, out_features), x.dtype)
     parts, width = threads(M * I * out_features), LANES[x.dtype]
     arguments = (
-        natives.table(x.dtype, linear.FORWARD), y.reshape(-1), x.reshape(-1), weights,
+        natives.table(x.dtype, linear.FORWARD), y, x, weights,
         np.arange(M), empty(padded(out_features, width) * (I + 1), x.dtype),
         empty(3 * parts * ROWS_AT_ONCE, int), M, I, out_features, width, parts,
     )  # fmt: skip
@@ -189,7 +189,7 @@ def linear_backward(
     scratch = across * (out_features + 1) + parts * (BLOCK * (BLOCK_COLUMNS + across) + width)
     arguments = (
         natives.table(x.dtype, linear.BACKWARD),
-        dx.reshape(-1), gradients, grad_output.reshape(-1), x.reshape(-1), weights,
+        dx, gradients, grad_output, x, weights,
         np.arange(M), empty(scratch, x.dtype), empty(3 * parts * ROWS_AT_ONCE, int),
         M, I, out_features, width, parts,
     )  # fmt: skip
@@ -202,7 +202,7 @@ def dropout(x: np.ndarray, probability: float, key: int, layer: int) -> np.ndarr
     out = empty(x.shape, x.dtype)
     parts = threads(10 * x.size)
     arguments = (
-        natives.table(x.dtype, _dropout.PLACES), out.reshape(-1), x.reshape(-1),
+        natives.table(x.dtype, _dropout.PLACES), out, x,
         probability, key, layer, parts,
     )  # fmt: skip
     run(_dropout.dropout, parts, arguments)
