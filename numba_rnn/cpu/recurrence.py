@@ -44,7 +44,6 @@ from .products import (
     vectors,
 )
 from .tile import TILE_ROWS, WIDEST
-from .vectors import TANH
 
 FORWARD = (PACK_TRANSPOSED, RNN_PACK, AFFINE_BAND, RNN_STEPS)
 BACKWARD = (
@@ -231,17 +230,16 @@ def rnn_steps_back(
             bands, delta, at, going_on, v0, v1, H, grad_output, g_at, delta, later_at, w_hh, H,
             output, dh, keep, f, lanes,
         )  # fmt: skip
-        for i in range(going_on, n):  # the last step of a sample: nothing comes from later
+        # The last step of a sample: grad_h_n comes in place of what flows back from a later one.
+        for i in range(going_on, n):
+            state = (d * N + order[n0 + i]) * H
             for j in range(v0 * lanes, min(v1 * lanes, H)):
-                gradient = grad_output[g_at[i] + j] + grad_h_n[(d * N + order[n0 + i]) * H + j]
-                if keep:
-                    dh[at[i] + j] = gradient
-                h = output[at[i] + j]
-                if f == TANH:
-                    gradient *= 1 - h * h
-                elif h <= 0:
-                    gradient = 0
-                delta[at[i] + j] = gradient
+                delta[at[i] + j] = grad_output[g_at[i] + j] + grad_h_n[state + j]
+        ending = advance(at, going_on)
+        delta_rows(
+            bands, delta, ending, n - going_on, v0, v1, H, delta, ending, delta, ending, w_hh, 0,
+            output, dh, keep, f, lanes,
+        )  # fmt: skip
         going_on = n
 
 
