@@ -97,7 +97,7 @@ def rnn_forward(
         natives.table(dtype, recurrence.FORWARD),
         output, h_n, x, h_0, weights, places,
         layout.step_row, layout.batch_row, layout.lengths, layout.order, layout.blocks(blocks),
-        empty(D * padded(H, width) * (I + H + 1), dtype), empty(D * blocks * slices * 3 * N, int),
+        empty(D * padded(H, width) * (I + H + 1), dtype), empty(D * slices * 3 * N, int),
         layout.longest, N, I, H, D, F[nonlinearity], width, parts, slices,
     )  # fmt: skip
     run(recurrence.rnn_forward, parts, arguments)
@@ -149,7 +149,7 @@ def rnn_backward(
     widths = padded(H, width), padded(I, width)
     part_size = BLOCK * (BLOCK_COLUMNS + max(widths)) + width * (1 + 2 * H)
     scratch = D * H * sum(widths) + max(widths) + parts * part_size
-    places_in_rows = max(D * blocks * slices * 3 * N, 3 * parts * ROWS_AT_ONCE)
+    places_in_rows = max(D * slices * 3 * N, 3 * parts * ROWS_AT_ONCE)
     arguments = (
         natives.table(dtype, recurrence.BACKWARD),
         dx, dh_0, gradients, delta, dh,

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, from_dtype, njit, prange, types
+from numba import cfunc, from_dtype, get_num_threads, njit, prange, types
 from numba.core import cgutils
 from numba.core.extending import intrinsic
 
@@ -55,7 +55,7 @@ def _compiled(compiler: Callable, function: Callable, name: str, **options: Any)
     options |= OPTIONS
     try:
         return compiler(cache=True, **options)(function)
-    except RuntimeError as error:  # Numba found no directory that it can write to
+    except (RuntimeError, OSError) as error:  # no directory can be written to, or a disk is full
         global _warned
         if not _warned:
             _warned = True
@@ -267,9 +267,7 @@ def _enter(address, tasks, frame):
 
 @cache
 def parallel_launcher() -> Any:
-    """Compile the one parallel loop, or find it compiled; its `address` is a launcher.
-
-    The thread pool must have been started.
-    """
+    """Compile the one parallel loop, or find it compiled; its `address` is a launcher."""
+    get_num_threads()  # starts the pool: a loop that comes from the cache would not
     loop = _compiled(njit, _copy(_launch_parallel), "parallel_launcher-loop", parallel=True)
     return _native(_copy(_enter, {"loop": loop}), "parallel_launcher", [types.int64] * 3)

@@ -49,4 +49,4 @@ def dropout(
         scale[0] = 1 / (1 - probability)
     start = int64(scramble(uint64(key) + scramble(layer)))
     least = int64(math.ceil(probability * 2.0**53))
-    launch(launcher, bands[DROPOUT], parts, frame_of((out, x, len(x), start, least, scale, parts)))
+    launch(launcher, bands[DROPOUT], parts, frame_of((out, x, x.size, start, least, scale, parts)))

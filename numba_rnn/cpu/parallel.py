@@ -91,12 +91,18 @@ def _blocks(batch: int, ways: int) -> int:
 def start_threads() -> None:
     """Start the pool and compile its loop, ahead of the first work that is worth it."""
     if not _forked:
-        numba.get_num_threads()
         parallel_launcher()
 
 
 def run(shell: Callable, parts: int, arguments: Sequence[Any]) -> None:
     """Call a kernel with the launcher that its split asks for."""
+    try:
+        _run(shell, parts, arguments)
+    except OSError:  # compiled, but the disk was too full to keep it: it runs all the same
+        _run(shell, parts, arguments)
+
+
+def _run(shell: Callable, parts: int, arguments: Sequence[Any]) -> None:
     if parts == 1:
         shell(0, *arguments)
         return

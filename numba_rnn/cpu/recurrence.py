@@ -103,7 +103,7 @@ def rnn_steps(
     bias: Numbers,  # b_ih + b_hh, padded to whole panels
     step_row: Table, batch_row: Table, lengths: Table, order: Table,
     bounds: Table, blocks: Int, slices: Int,
-    tables: Table,  # scratch: (tasks, 3, N)
+    tables: Table,  # scratch: (D, slices, 3·N)
     N: Int, I: Int, H: Int, D: Int, f: Int, s0: Int, s1: Int, lanes: Int,
 ):  # fmt: skip
     """Steps s0:s1 of one block of samples, one slice of hidden units, one direction."""
@@ -113,8 +113,8 @@ def rnn_steps(
     v0, v1 = range_of(task % slices, slices, vectors(H, lanes), WIDEST)
     w_ih, w_hh = advance(w_ih, d * V * lanes * I), advance(w_hh, d * V * lanes * H)
     bias = advance(bias, d * V * lanes)
-    x_at = advance(tables, 3 * N * task)
-    h_at, out_at = advance(x_at, N), advance(x_at, 2 * N)
+    x_at = advance(tables, 3 * (N * (d * slices + task % slices) + n0))
+    h_at, out_at = advance(x_at, n), advance(x_at, 2 * n)
     for s in range(s0, s1):
         n = alive(n, n0, s, lengths)
         if n == 0:
@@ -152,7 +152,7 @@ def rnn_forward(
     step_row, batch_row, lengths, order,  # (L,), (N,), (N,), (N,)
     bounds,  # (blocks + 1,): the samples of each block
     scratch,  # D·V·LANES·(I + H + 1)
-    tables,  # D·blocks·slices·3·N
+    tables,  # D·slices·3·N
     L, N, I, H, D, f, lanes, parts, slices,
 ):  # fmt: skip
     """Run a layer forward."""
@@ -202,7 +202,7 @@ def rnn_steps_back(
     w_hh: Numbers,  # packed w_hh of each direction
     step_row: Table, batch_row: Table, lengths: Table, order: Table,
     bounds: Table, blocks: Int, slices: Int,
-    tables: Table,  # scratch: (tasks, 3, N)
+    tables: Table,  # scratch: (D, slices, 3·N)
     one_row: Int, keep: Int, N: Int, H: Int, D: Int, f: Int, s0: Int, s1: Int, lanes: Int,
 ):  # fmt: skip
     """Steps s0:s1, last first, of one block of samples, one slice of units, one direction."""
@@ -211,8 +211,8 @@ def rnn_steps_back(
     n0, n1 = bounds[block], bounds[block + 1]
     v0, v1 = range_of(task % slices, slices, vectors(H, lanes), WIDEST)
     w_hh = advance(w_hh, d * V * lanes * H)
-    at = advance(tables, 3 * N * task)
-    g_at, later_at = advance(at, N), advance(at, 2 * N)
+    at = advance(tables, 3 * (N * (d * slices + task % slices) + n0))
+    g_at, later_at = advance(at, n1 - n0), advance(at, 2 * (n1 - n0))
     going_on = alive(n1 - n0, n0, s1, lengths)
     for s in range(s1 - 1, s0 - 1, -1):
         # Samples that have a step s; of them, `going_on` have a step s + 1.
@@ -337,7 +337,7 @@ def rnn_backward(
     output,  # (R, D, H)
     weights, at, step_row, batch_row, lengths, order, bounds,
     scratch,  # D·LANES·(V + V_in)·H + LANES·max(V, V_in) + parts·part_size
-    tables,  # max(D·blocks·slices·3·N, parts·3·ROWS_AT_ONCE)
+    tables,  # max(D·slices·3·N, parts·3·ROWS_AT_ONCE)
     transitions,  # of each direction, see Layout.transitions
     part_size,  # BLOCK·(BLOCK_COLUMNS + LANES·max(V, V_in)) + LANES·(1 + 2·H)
     L, N, I, H, D, f, lanes, parts, slices,

@@ -146,10 +146,18 @@ class Vectors:
         z = build.fmul(x, x)
         s = fma(build.fmul(x, z), self.polynomial(z, p), x)  # x (1 + z p)
         r = build.fmul(z, self.polynomial(z, q))  # z q
-        # Written with 1 + ... last, so that small x loses nothing to rounding.
         numerator = fma(s, r, s)  # s (1 + r)
-        excess = fma(build.fmul(s, self.constant(0.25)), s, fma(r, r, build.fadd(r, r)))
-        return build.fdiv(numerator, build.fadd(excess, self.constant(1.0)))
+        twice_r, quarter_s = build.fadd(r, r), build.fmul(s, self.constant(0.25))
+        one = self.constant(1.0)
+        if HAS_FMA:  # (1 + r)² + s²/4, with 1 + ... last, so that small x loses nothing to rounding
+            excess = fma(quarter_s, s, fma(r, r, twice_r))
+            return build.fdiv(numerator, build.fadd(excess, one))
+        # Every product is rounded here: another order loses less, but may end a hair beyond 1.
+        squares = build.fadd(build.fmul(r, r), build.fmul(quarter_s, s))
+        result = build.fdiv(numerator, build.fadd(squares, build.fadd(twice_r, one)))
+        result = build.select(build.fcmp_ordered(">", result, one), one, result)
+        minus = self.constant(-1.0)
+        return build.select(build.fcmp_ordered("<", result, minus), minus, result)
 
     def equals(self, value: ir.Value, constant: int) -> ir.Value:
         return self.builder.icmp_signed("==", value, INT(constant))
