@@ -108,13 +108,17 @@ class Vectors:
         numbers = ir.Constant(ir.VectorType(INT, self.lanes), list(range(self.lanes)))
         return self.builder.icmp_signed("<", numbers, self.splat(count))
 
+    def _intrinsic(self, name: str, *values: ir.Value) -> ir.Value:
+        """Call LLVM's function of that name on vectors."""
+        signature = ir.FunctionType(self.type, [self.type] * len(values))
+        name = f"llvm.{name}.v{self.lanes}f{8 * self.bytes}"
+        function = cgutils.get_or_insert_function(self.builder.module, signature, name)
+        return self.builder.call(function, values)
+
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """a·b + c, rounded once where the processor can."""
         if HAS_FMA:
-            name = f"llvm.fma.v{self.lanes}f{8 * self.bytes}"
-            signature = ir.FunctionType(self.type, [self.type] * 3)
-            function = cgutils.get_or_insert_function(self.builder.module, signature, name)
-            return self.builder.call(function, [a, b, c])
+            return self._intrinsic("fma", a, b, c)
         return self.builder.fadd(self.builder.fmul(a, b), c)
 
     def polynomial(self, z: ir.Value, coefficients: tuple[float, ...]) -> ir.Value:
@@ -123,6 +127,14 @@ class Vectors:
         for coefficient in coefficients[-2::-1]:
             result = self.fma(result, z, self.constant(coefficient))
         return result
+
+    def absolute(self, x: ir.Value) -> ir.Value:
+        """|x|."""
+        return self._intrinsic("fabs", x)
+
+    def with_sign(self, x: ir.Value, of: ir.Value) -> ir.Value:
+        """|x| with the sign of another vector."""
+        return self._intrinsic("copysign", x, of)
 
     # Activations. Both let NaN pass: each comparison with NaN is false and selects x itself.
 
@@ -146,18 +158,23 @@ class Vectors:
         z = build.fmul(x, x)
         s = fma(build.fmul(x, z), self.polynomial(z, p), x)  # x (1 + z p)
         r = build.fmul(z, self.polynomial(z, q))  # z q
+        # (1 + r)² + s²/4, with 1 + ... last, so that small x loses nothing to rounding.
+        one, half_s = self.constant(1.0), build.fmul(s, self.constant(0.5))
+        excess = fma(half_s, half_s, fma(r, r, build.fadd(r, r)))
+        denominator = build.fadd(excess, one)
         numerator = fma(s, r, s)  # s (1 + r)
-        twice_r, quarter_s = build.fadd(r, r), build.fmul(s, self.constant(0.25))
-        one = self.constant(1.0)
-        if HAS_FMA:  # (1 + r)² + s²/4, with 1 + ... last, so that small x loses nothing to rounding
-            excess = fma(quarter_s, s, fma(r, r, twice_r))
-            return build.fdiv(numerator, build.fadd(excess, one))
-        # Every product is rounded here: another order loses less, but may end a hair beyond 1.
-        squares = build.fadd(build.fmul(r, r), build.fmul(quarter_s, s))
-        result = build.fdiv(numerator, build.fadd(squares, build.fadd(twice_r, one)))
-        result = build.select(build.fcmp_ordered(">", result, one), one, result)
-        minus = self.constant(-1.0)
-        return build.select(build.fcmp_ordered("<", result, minus), minus, result)
+        if HAS_FMA:
+            return build.fdiv(numerator, denominator)
+        # Without it every product is rounded too. 1 - tanh |x| = (1 + r - |s|/2)² / denominator
+        # loses less where tanh is near 1, and can't pass it.
+        size = self.absolute(x)
+        gap = build.fsub(build.fadd(r, one), self.absolute(half_s))
+        large = build.fcmp_ordered(">", size, one)
+        numerator = build.select(large, build.fmul(gap, gap), numerator)
+        result = build.fdiv(numerator, denominator)
+        beside_one = build.fsub(one, result)
+        beside_one = build.select(build.fcmp_ordered("==", size, high), one, beside_one)
+        return build.select(large, self.with_sign(beside_one, x), result)
 
     def equals(self, value: ir.Value, constant: int) -> ir.Value:
         return self.builder.icmp_signed("==", value, INT(constant))
