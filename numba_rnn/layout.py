@@ -46,6 +46,7 @@ class Layout:
         self.longest = int(lengths[0]) if len(lengths) else 0
         self.has_padding = self.real_steps < rows
         self._blocks: dict[int, np.ndarray] = {}
+        self._transitions: dict[bool, tuple[np.ndarray, ...]] = {}
 
     @property
     def batch(self) -> int:
@@ -91,12 +92,16 @@ class Layout:
         first, sample : ndarray of int64
             Rows of first steps, and the samples they are of, in the caller's batch.
         """
-        rows, later, earlier = self._real
-        alive = int(np.count_nonzero(self.lengths))
-        batch_row, sample = self.batch_row[:alive], self.order[:alive]
-        if reverse:
-            return rows, earlier, later, self.step_row[self.lengths[:alive] - 1] + batch_row, sample
-        return rows, later, earlier, batch_row + (self.step_row[0] if alive else 0), sample
+        found = self._transitions.get(reverse)
+        if found is None:
+            rows, later, earlier = self._real
+            alive = int(np.count_nonzero(self.lengths))
+            start = self.lengths[:alive] - 1 if reverse else np.zeros(alive, np.int64)
+            first = self.step_row[start] + self.batch_row[:alive]
+            with_past, past = (earlier, later) if reverse else (later, earlier)
+            found = rows, with_past, past, first, self.order[:alive]
+            self._transitions[reverse] = found
+        return found
 
 
 @lru_cache(maxsize=32)

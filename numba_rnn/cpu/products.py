@@ -150,14 +150,13 @@ def rows_at_once(left):
 
 @kernel
 def affine_rows(
-    bands, out, out_at, n, v0, v1, width, bias, a, a_at, wa, na, b, b_at, wb, nb, f, lanes
+    bands, out, out_at, n, v0, v1, step, width, bias, a, a_at, wa, na, b, b_at, wb, nb, f
 ):
     """out[i] = f(bias + a[i]·wa + b[i]·wb) for rows i < n and panels v0:v1.
 
     Row i of a starts at a[a_at[i]] and has na numbers; of b, nb. wa and wb are packed in panels;
-    `width` columns of out are real.
+    `width` columns of out are real. `step` panels serve all rows before the next ones.
     """
-    step = panels_at_once(na + nb, lanes)
     for v in range(v0, v1, step):
         i = 0
         while i < n:
@@ -172,10 +171,9 @@ def affine_rows(
 
 @kernel
 def delta_rows(
-    bands, delta, at, n, v0, v1, width, g, g_at, later, later_at, w, depth, h, dh, keep, f, lanes
+    bands, delta, at, n, v0, v1, step, width, g, g_at, later, later_at, w, depth, h, dh, keep, f
 ):
     """delta[i] = (g[i] + later[i]·w) · f'(h[i]) for rows i < n and panels v0:v1."""
-    step = panels_at_once(depth, lanes)
     for v in range(v0, v1, step):
         i = 0
         while i < n:
@@ -202,6 +200,7 @@ def map_rows(
     a_column on, and nb more from b_column on (the two directions of an RNN).
     """
     to, a_at, b_at = tables, advance(tables, ROWS_AT_ONCE), advance(tables, 2 * ROWS_AT_ONCE)
+    step = panels_at_once(na + nb, lanes)
     for start in range(k0, k1, ROWS_AT_ONCE):
         n = min(ROWS_AT_ONCE, k1 - start)
         for i in range(n):
@@ -209,8 +208,8 @@ def map_rows(
             a_at[i] = a_rows[start + i] * a_stride + a_column
             b_at[i] = a_rows[start + i] * a_stride + b_column
         affine_rows(
-            bands, out, to, n, 0, vectors(width, lanes), width, bias, a, a_at, wa, na,
-            a, b_at, wb, nb, IDENTITY, lanes,
+            bands, out, to, n, 0, vectors(width, lanes), step, width, bias, a, a_at, wa, na,
+            a, b_at, wb, nb, IDENTITY,
         )  # fmt: skip
 
 

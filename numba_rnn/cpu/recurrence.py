@@ -40,6 +40,7 @@ from .products import (
     affine_rows,
     delta_rows,
     panels,
+    panels_at_once,
     range_of,
     vectors,
 )
@@ -115,6 +116,7 @@ def rnn_steps(
     bias = advance(bias, d * V * lanes)
     x_at = advance(tables, 3 * (N * (d * slices + task % slices) + n0))
     h_at, out_at = advance(x_at, n), advance(x_at, 2 * n)
+    step = panels_at_once(I + H, lanes)
     for s in range(s0, s1):
         n = alive(n, n0, s, lengths)
         if n == 0:
@@ -130,7 +132,7 @@ def rnn_steps(
                 h_at[i] = (row * D + d) * H
         h = h_0 if s == 0 else output
         affine_rows(
-            bands, output, out_at, n, v0, v1, H, bias, x, x_at, w_ih, I, h, h_at, w_hh, H, f, lanes
+            bands, output, out_at, n, v0, v1, step, H, bias, x, x_at, w_ih, I, h, h_at, w_hh, H, f
         )
         for i in range(n):
             if lengths[n0 + i] == s + 1:  # the last step of a sample
@@ -213,6 +215,7 @@ def rnn_steps_back(
     w_hh = advance(w_hh, d * V * lanes * H)
     at = advance(tables, 3 * (N * (d * slices + task % slices) + n0))
     g_at, later_at = advance(at, n1 - n0), advance(at, 2 * (n1 - n0))
+    step = panels_at_once(H, lanes)
     going_on = alive(n1 - n0, n0, s1, lengths)
     for s in range(s1 - 1, s0 - 1, -1):
         # Samples that have a step s; of them, `going_on` have a step s + 1.
@@ -227,8 +230,8 @@ def rnn_steps_back(
                 row = row_of(s + 1, n0 + i, d == 1, step_row, batch_row, lengths)
                 later_at[i] = (row * D + d) * H
         delta_rows(
-            bands, delta, at, going_on, v0, v1, H, grad_output, g_at, delta, later_at, w_hh, H,
-            output, dh, keep, f, lanes,
+            bands, delta, at, going_on, v0, v1, step, H, grad_output, g_at, delta, later_at, w_hh,
+            H, output, dh, keep, f,
         )  # fmt: skip
         # The last step of a sample: grad_h_n comes in place of what flows back from a later one.
         for i in range(going_on, n):
@@ -237,8 +240,8 @@ def rnn_steps_back(
                 delta[at[i] + j] = grad_output[g_at[i] + j] + grad_h_n[state + j]
         ending = advance(at, going_on)
         delta_rows(
-            bands, delta, ending, n - going_on, v0, v1, H, delta, ending, delta, ending, w_hh, 0,
-            output, dh, keep, f, lanes,
+            bands, delta, ending, n - going_on, v0, v1, step, H, delta, ending, delta, ending, w_hh,
+            0, output, dh, keep, f,
         )  # fmt: skip
         going_on = n
 
