@@ -27,9 +27,13 @@ class Layout:
     step_row : ndarray of int64, shape (L,)
     batch_row, lengths, order : ndarray of int64, shape (N,)
         Samples come longest first; `order` gives their places in the caller's batch.
-    longest : int
+    index : ndarray of int64, shape (L + 3·N,)
+        These four, one after the other: kernels get them as one.
+    batch, longest, real_steps : int
     has_padding : bool
         Whether some rows are no real step.
+    empty : ndarray of int64
+        Places of the samples without a single step in the caller's batch.
     """
 
     def __init__(
@@ -42,16 +46,15 @@ class Layout:
     ) -> None:
         self.rows, self.step_row, self.batch_row = rows, step_row, batch_row
         self.lengths, self.order = lengths, order
-        self.real_steps = int(lengths.sum())
-        self.longest = int(lengths[0]) if len(lengths) else 0
+        self.index = np.concatenate((step_row, batch_row, lengths, order))
+        self.batch = len(lengths)
+        self._ends = np.cumsum(lengths)
+        self.longest = int(lengths[0]) if self.batch else 0
+        self.real_steps = int(self._ends[-1]) if self.batch else 0
         self.has_padding = self.real_steps < rows
+        self.empty = order[lengths == 0] if self.batch and lengths[-1] == 0 else order[:0]
         self._blocks: dict[int, np.ndarray] = {}
         self._transitions: dict[bool, tuple[np.ndarray, ...]] = {}
-
-    @property
-    def batch(self) -> int:
-        """Number of samples, N."""
-        return len(self.lengths)
 
     def blocks(self, count: int) -> np.ndarray:
         """Cut the samples into `count` ranges with nearly equal numbers of real steps.
@@ -60,18 +63,15 @@ class Layout:
         """
         bounds = self._blocks.get(count)
         if bounds is None:
-            steps = np.concatenate([[0], np.cumsum(self.lengths)])
-            shares = steps[-1] * np.arange(count + 1) / count
-            bounds = np.searchsorted(steps, shares - 0.5)
-            bounds[0], bounds[-1] = 0, self.batch
-            bounds = np.maximum.accumulate(np.minimum(bounds, self.batch)).astype(np.int64)
+            bounds = np.zeros(count + 1, np.int64)
+            if count > 1:
+                shares = self.real_steps * np.arange(1, count) / count
+                # The sample in which a share ends goes to the side where more of it lies.
+                middles = self._ends - self.lengths / 2
+                bounds[1:-1] = np.searchsorted(middles, shares)
+            bounds[-1] = self.batch
             self._blocks[count] = bounds
         return bounds
-
-    @cached_property
-    def empty(self) -> np.ndarray:
-        """Places of the samples without a single step in the caller's batch."""
-        return self.order[self.lengths == 0]
 
     @cached_property
     def _real(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

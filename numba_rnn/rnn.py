@@ -254,7 +254,7 @@ class RNN(Parametrised):
         layer_outputs = [read_only(call.shaped(output)) for output in outputs]
         output = layer_outputs[-1]
         if call.packed is not None:
-            output = PackedSequence(output, *call.packed[1:])
+            output = PackedSequence._of_checked(output, *call.packed[1:])
 
         def backward(grad_output: Any, grad_h_n: Any, state_gradients: bool) -> Gradients:
             return call.backward(weights, outputs, grad_output, grad_h_n, state_gradients)
@@ -342,7 +342,7 @@ class _Call:
         """Rows as what the caller's x was: packed for packed."""
         if self.packed is None:
             return self.shaped(rows)
-        return PackedSequence(rows, *self.packed[1:])
+        return PackedSequence._of_checked(rows, *self.packed[1:])
 
     def state(self, h: np.ndarray) -> np.ndarray:
         return h.reshape(self.state_shape)

@@ -277,6 +277,11 @@ def packed_sequence(
             f"batch_sizes must sum to the {len(data)} rows of data, got a sum of {total}"
         )
     batch = int(sizes[0])
+    if sorted_indices is not None and unsorted_indices is not None:
+        order = index_array("sorted_indices", sorted_indices)
+        back = index_array("unsorted_indices", unsorted_indices)
+        if _undo_each_other(order, back, batch):  # the rest only finds out what is wrong
+            return data, sizes, order, back
     order = None if sorted_indices is None else _order("sorted_indices", sorted_indices, batch)
     back = None if unsorted_indices is None else _order("unsorted_indices", unsorted_indices, batch)
     if order is not None and back is not None:
@@ -307,6 +312,15 @@ def _order(name: str, value: Any, batch: int) -> np.ndarray:
     if bad.any():
         raise ValueError(f"{name} must be a permutation of range({batch}), {offenders(order, bad)}")
     return order
+
+
+def _undo_each_other(order: np.ndarray, back: np.ndarray, batch: int) -> bool:
+    """Whether two arrays are permutations of range(batch), each the inverse of the other."""
+    if not order.size == back.size == batch:
+        return False
+    if min(order.min(), back.min()) < 0 or max(order.max(), back.max()) >= batch:
+        return False
+    return bool((back[order] == np.arange(batch)).all())
 
 
 def _inverse(order: np.ndarray) -> np.ndarray:

@@ -96,7 +96,7 @@ def rnn_forward(
     arguments = (
         natives.table(dtype, recurrence.FORWARD),
         output, h_n, x, h_0, weights, places,
-        layout.step_row, layout.batch_row, layout.lengths, layout.order, layout.blocks(blocks),
+        layout.index, layout.blocks(blocks),
         empty(D * padded(H, width) * (I + H + 1), dtype), empty(D * slices * 3 * N, int),
         layout.longest, N, I, H, D, F[nonlinearity], width, parts, slices,
     )  # fmt: skip
@@ -155,7 +155,7 @@ def rnn_backward(
         dx, dh_0, gradients, delta, dh,
         grad_output, grad_h_n,
         x, h_0, output, weights, places,
-        layout.step_row, layout.batch_row, layout.lengths, layout.order, layout.blocks(blocks),
+        layout.index, layout.blocks(blocks),
         empty(scratch, dtype), empty(places_in_rows, int),
         tuple(layout.transitions(d == 1) for d in range(D)), part_size,
         layout.longest, N, I, H, D, F[nonlinearity], width, parts, slices,

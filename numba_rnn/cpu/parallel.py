@@ -80,7 +80,7 @@ def split(layout: Layout, work: float, directions: int, backward: bool) -> tuple
         ways = min(ways, layout.batch)
         if ways * directions > 1 or (backward and work >= WORTH_A_LAUNCH_PRODUCTS):
             return parts, _blocks(layout.batch, ways), 1
-    return 1, 1 if layout.batch <= SAMPLES_A_BLOCK else _blocks(layout.batch, 1), 1
+    return 1, _blocks(layout.batch, 1), 1
 
 
 def _blocks(batch: int, ways: int) -> int:

@@ -151,7 +151,7 @@ def rnn_forward(
     h_0,  # (D, N, H)
     weights,  # flat: every parameter of the layer
     at,  # (D, 4): where w_ih, w_hh, b_ih, b_hh start in it, biases at -1 where there are none
-    step_row, batch_row, lengths, order,  # (L,), (N,), (N,), (N,)
+    index,  # step_row (steps), batch_row (N), lengths (N), order (N), one after the other
     bounds,  # (blocks + 1,): the samples of each block
     scratch,  # D·V·LANES·(I + H + 1)
     tables,  # D·slices·3·N
@@ -163,11 +163,12 @@ def rnn_forward(
     frame = frame_of((bands, w_ih, w_hh, bias, weights, at, I, H, D, lanes, parts))
     launch(launcher, bands[RNN_PACK], parts, frame)
 
-    blocks = len(bounds) - 1
+    blocks, steps = len(bounds) - 1, len(index) - 3 * N
+    batch_row, lengths, order = (index, steps), (index, steps + N), (index, steps + 2 * N)
     stride = max(L, 1) if slices == 1 else 1  # slices of hidden units meet after every step
     for s in range(0, L, stride):
         frame = frame_of(
-            (bands, output, h_n, x, h_0, w_ih, w_hh, bias, step_row, batch_row, lengths, order,
+            (bands, output, h_n, x, h_0, w_ih, w_hh, bias, index, batch_row, lengths, order,
              bounds, blocks, slices, tables, N, I, H, D, f, s, s + stride, lanes)
         )  # fmt: skip
         launch(launcher, bands[RNN_STEPS], D * blocks * slices, frame)
@@ -338,7 +339,7 @@ def rnn_backward(
     x,  # (R, I)
     h_0,  # (D, N, H)
     output,  # (R, D, H)
-    weights, at, step_row, batch_row, lengths, order, bounds,
+    weights, at, index, bounds,
     scratch,  # D·LANES·(V + V_in)·H + LANES·max(V, V_in) + parts·part_size
     tables,  # max(D·slices·3·N, parts·3·ROWS_AT_ONCE)
     transitions,  # of each direction, see Layout.transitions
@@ -355,13 +356,14 @@ def rnn_backward(
     frame = frame_of((bands, w_ih, w_hh, weights, at, I, H, D, lanes, parts))
     launch(launcher, bands[RNN_PACK_BACK], parts, frame)
 
-    blocks = len(bounds) - 1
+    blocks, steps = len(bounds) - 1, len(index) - 3 * N
+    batch_row, lengths, order = (index, steps), (index, steps + N), (index, steps + 2 * N)
     one_row, keep = int(len(grad_output) < len(output)), int(len(dh) > 0)
     stride = max(L, 1) if slices == 1 else 1
     for last in range(L, 0, -stride):
         frame = frame_of(
             (bands, delta, dh, grad_output, grad_h_n, output, w_hh,
-             step_row, batch_row, lengths, order, bounds, blocks, slices, tables,
+             index, batch_row, lengths, order, bounds, blocks, slices, tables,
              one_row, keep, N, H, D, f, last - stride, last, lanes)
         )  # fmt: skip
         launch(launcher, bands[RNN_STEPS_BACK], D * blocks * slices, frame)
