@@ -606,6 +606,20 @@ def test_linear_with_much_work(dtype):
         assert_same_bits(linear.forward(x[row]).backward(grad[row]).input, grads.input[row])
 
 
+@pytest.mark.parametrize("sizes", [(1, 100_003), (100_003, 1)])
+def test_linear_with_a_very_long_side(sizes):
+    """Scratch memory is cut to the tiles, not to the layer: every block of columns must fit."""
+    linear = nr.Linear(*sizes, dtype=np.float64, rng=0)
+    rng = np.random.default_rng(0)
+    x, g = rng.standard_normal((3, sizes[0])), rng.standard_normal((3, sizes[1]))
+    tape = linear.forward(x)
+    grads = tape.backward(g)
+    np.testing.assert_allclose(tape.output, x @ linear.weight.T + linear.bias, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(grads.input, g @ linear.weight, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(grads.parameters["weight"], g.T @ x, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(grads.parameters["bias"], g.sum(axis=0), rtol=1e-9, atol=1e-9)
+
+
 def test_linear_tape_and_memory():
     linear = nr.Linear(3, 4, dtype=np.float64, rng=0)
     x = normal((5, 2, 3))

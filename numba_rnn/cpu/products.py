@@ -244,13 +244,19 @@ def column_sums(
     sums: Numbers, a: Numbers, rows: Table, stride: Int, column: Int, width: Int, count: Int,
     block: Numbers,
 ):  # fmt: skip
-    """sums += Σ_k of `width` columns of a, from `column` on, in rows[k], k < count."""
-    for first in range(0, count, BLOCK):
-        for j in range(width):
-            block[j] = 0
-        for k in range(first, min(first + BLOCK, count)):
-            source = rows[k] * stride + column
-            for j in range(width):
-                block[j] += a[source + j]
-        for j in range(width):
-            sums[j] += block[j]
+    """sums += Σ_k of `width` columns of a, from `column` on, in rows[k], k < count.
+
+    In blocks of rows, as in `outer_product`, and of columns; `block` is scratch for
+    BLOCK_COLUMNS numbers.
+    """
+    for j0 in range(0, width, BLOCK_COLUMNS):
+        columns = min(BLOCK_COLUMNS, width - j0)
+        for first in range(0, count, BLOCK):
+            for j in range(columns):
+                block[j] = 0
+            for k in range(first, min(first + BLOCK, count)):
+                source = rows[k] * stride + column + j0
+                for j in range(columns):
+                    block[j] += a[source + j]
+            for j in range(columns):
+                sums[j0 + j] += block[j]
