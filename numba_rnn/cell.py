@@ -143,6 +143,8 @@ class RNNCell(Parametrised):
     def forward(self, x: np.ndarray, h: np.ndarray | None = None) -> CellTape:
         """Take one step and keep what backward needs; parameters and errors as in a call.
 
+        x must not be changed before the last backward: the tape refers to it.
+
         Returns
         -------
         CellTape

@@ -5,6 +5,7 @@ A backend is a module with the functions
     rows(array, features)                                   -> memory of a kernel, (R, features)
     zeros(shape, dtype), empty(shape, dtype)                 -> arrays of the backend's own
     rnn_forward, rnn_backward, linear_forward, linear_backward, dropout
+    start_threads()                                         -> whatever a first call would wait for
 
 `numba_rnn.cpu` describes them. Backends are imported when an array of theirs is first seen.
 """

@@ -12,9 +12,11 @@ so nothing is ever transposed, padded or packed in order to be computed on.
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
+
+ROWS_KEPT = 1 << 14  # rows of layouts that keep their tables, as layouts of small calls live on
 
 
 class Layout:
@@ -73,7 +75,6 @@ class Layout:
             self._blocks[count] = bounds
         return bounds
 
-    @cached_property
     def _real(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows of all real steps in time order; rows of steps t and t - 1 where both are real."""
         table = self.step_row[:, None] + self.batch_row
@@ -94,13 +95,14 @@ class Layout:
         """
         found = self._transitions.get(reverse)
         if found is None:
-            rows, later, earlier = self._real
+            rows, later, earlier = self._real()
             alive = int(np.count_nonzero(self.lengths))
             start = self.lengths[:alive] - 1 if reverse else np.zeros(alive, np.int64)
             first = self.step_row[start] + self.batch_row[:alive]
             with_past, past = (earlier, later) if reverse else (later, earlier)
             found = rows, with_past, past, first, self.order[:alive]
-            self._transitions[reverse] = found
+            if self.rows <= ROWS_KEPT:
+                self._transitions[reverse] = found
         return found
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
-from numba_rnn import validation
+from . import validation
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

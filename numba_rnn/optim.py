@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from numba_rnn import validation
+from . import validation
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "clip_grad_norm"]
 

@@ -182,7 +182,7 @@ class Parametrised:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._adopt(self._flat)
+        self._adopt(np.require(self._flat, requirements="W"))  # it may come from a read-only buffer
 
     def __copy__(self) -> Parametrised:
         return copy.deepcopy(self)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+LARGEST_SIZE = 1 << 31
 NONLINEARITIES = ("tanh", "relu")
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -31,8 +32,8 @@ def positive_int(name: str, value: Any) -> int:
     """Return a size as an int; booleans and floats are refused as torch refuses them."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an int, got {describe(value)}")
-    if value <= 0:
-        raise ValueError(f"{name} must be positive, got {value}")
+    if not 0 < value < LARGEST_SIZE:
+        raise ValueError(f"{name} must be positive and below {LARGEST_SIZE}, got {describe(value)}")
     return int(value)
 
 
@@ -77,7 +78,7 @@ def float_dtype(name: str, value: Any) -> np.dtype:
     """Return float32 or float64 as a dtype; everything else is refused."""
     try:
         dtype = None if value is None else np.dtype(value)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):  # what NumPy says to nonsense
         dtype = None
     if dtype is None or dtype not in FLOAT_DTYPES:
         raise ValueError(f"{name} must be np.float32 or np.float64, got {describe(value)}")
@@ -102,7 +103,7 @@ def dropout(name: str, value: Any, num_layers: int) -> float:
         warnings.warn(
             f"{name} acts between layers, so {name}={value} has no effect with num_layers=1",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,  # the caller of the constructor
         )
     return probability
 
@@ -145,7 +146,7 @@ def state(value: Any, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype) ->
 
 def floats(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     """Return an array of exactly the layer's dtype; nothing is converted silently."""
-    if not isinstance(value, np.ndarray):
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"{name} must be a NumPy array of dtype {dtype}, got {describe(value)}; "
             f"convert with np.asarray({name}, dtype=np.{dtype.name})"

@@ -12,7 +12,7 @@ from helpers import assert_close, assert_same_bits, check, example, normal
 from scipy.optimize import minimize
 
 import numba_rnn as nr
-from numba_rnn import reference
+from numba_rnn import layout, reference
 
 DTYPES = [np.float32, np.float64]
 LAYERS = {
@@ -666,3 +666,25 @@ def test_layers_agree_with_the_textbook_after_training():
     rnn = nr.RNN(3, 4, 2, bidirectional=True, dtype=np.float64, rng=0)
     rnn.flat_parameters[:] *= 3
     check(rnn, *example(rnn, "lengths", 9, 5))
+
+
+def test_unpickled_from_read_only_memory():
+    """As from a memory map: the parameters are still the layer's own to change."""
+    rnn, buffers = nr.RNN(2, 3, rng=0), []
+    packed = pickle.dumps(rnn, protocol=5, buffer_callback=buffers.append)
+    copied = pickle.loads(packed, buffers=[bytes(b.raw()) for b in buffers])
+    assert_same_bits(copied.flat_parameters, rnn.flat_parameters)
+    copied.weight_ih_l0 = np.zeros((3, 2), np.float32)
+    assert not copied.flat_parameters[:6].any()
+
+
+def test_large_calls_leave_no_tables_behind():
+    """Layouts of small calls are kept for the next one, those of large calls are not."""
+    rnn = nr.RNN(1, 2, rng=0)
+    sizes = []
+    for steps in (200, 20_000):
+        tape = rnn.forward(np.ones((steps, 1, 1), np.float32))
+        tape.backward(tape.output)
+        kept = layout.padded(steps, 1, False)._transitions
+        sizes.append(len(kept))
+    assert sizes == [1, 0]

@@ -251,3 +251,26 @@ assert settings() == before
 assert numba.get_num_threads() == 2
 """
     python(code, NUMBA_NUM_THREADS=2)
+
+
+def test_a_child_whose_parent_used_the_pool_for_other_work():
+    """The parent imports the package and runs a loop of its own; only the child calls a layer."""
+    code = """
+import os
+import numba
+import numpy as np
+import numba_rnn as nr
+
+@numba.njit(parallel=True)
+def loop(a):
+    for i in numba.prange(len(a)):
+        a[i] += 1
+
+loop(np.zeros(1000))
+child = os.fork()
+if child == 0:
+    output, h_n = nr.RNN(64, 128, rng=0)(np.ones((50, 32, 64), np.float32))
+    os._exit(0 if np.isfinite(output).all() else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    python(code, NUMBA_THREADING_LAYER="omp", NUMBA_NUM_THREADS="2")

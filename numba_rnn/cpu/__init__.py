@@ -200,9 +200,10 @@ def linear_backward(
 def dropout(x: np.ndarray, probability: float, key: int, layer: int) -> np.ndarray:
     """Drop elements of x by the mask that (key, layer) gives for its size."""
     out = empty(x.shape, x.dtype)
+    scale = np.array([0.0 if probability == 1 else 1 / (1 - probability)], x.dtype)
     parts = threads(10 * x.size)
     arguments = (
-        natives.table(x.dtype, _dropout.PLACES), out, x,
+        natives.table(x.dtype, _dropout.PLACES), out, x, scale,
         probability, key, layer, parts,
     )  # fmt: skip
     run(_dropout.dropout, parts, arguments)

@@ -7,7 +7,7 @@ seconds over a long parallel loop. So:
 * a native is a long one: compiled on its own, for pointers and integers, and called by address;
 * a task is a native whose first argument says which part of the work to do. Its other arguments
   are laid down in a frame, so that one parallel loop, compiled once, can `launch` any task;
-* a `shell` is what Python calls: it allocates scratch memory and launches tasks.
+* a `shell` is what Python calls, with arrays and scratch memory: it launches tasks.
 
 Without this the first call takes several times as long.
 """

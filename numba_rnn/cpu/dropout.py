@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from numba import int64, uint64
 
 from .build import Int, Numbers, frame_of, kernel, launch, natives, shell
@@ -39,14 +38,12 @@ def drop(
 def dropout(
     launcher,  # 0, or the address of the parallel one
     bands,  # table of natives
-    out,  # (size,)
-    x,  # (size,)
+    out,
+    x,
+    scale,  # (1,): 1 / (1 - probability)
     probability, key, layer, parts,
 ):  # fmt: skip
     """out = x / (1 - p) where the element is kept, which it is with probability 1 - p, else 0."""
-    scale = np.zeros(1, x.dtype)
-    if probability < 1:
-        scale[0] = 1 / (1 - probability)
     start = int64(scramble(uint64(key) + scramble(layer)))
     least = int64(math.ceil(probability * 2.0**53))
     launch(launcher, bands[DROPOUT], parts, frame_of((out, x, x.size, start, least, scale, parts)))

@@ -1,6 +1,6 @@
 """The linear layer: y = x·wᵀ + b, and its gradients dx = g·w, dw = Σ gᵀ·x, db = Σ g.
 
-Symbols: M rows, I features in, O features out. All arrays are 1-D views in C order.
+Symbols: M rows, I features in, O features out. All arrays are in C order.
 """
 
 from __future__ import annotations

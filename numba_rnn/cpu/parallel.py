@@ -14,6 +14,8 @@ from typing import Any
 
 import numba
 
+import numba_rnn
+
 from ..layout import Layout
 from .build import parallel_launcher
 
@@ -29,17 +31,20 @@ SAMPLES_A_THREAD = 3  # with fewer, a tile is too low to be fast
 SAMPLES_A_BLOCK = 48  # with more, the states of a block leave the nearest cache
 
 _entering = threading.Lock()
-_forked = False
 
 
 def _after_fork() -> None:
-    global _forked, _entering
-    _forked = True
-    _entering = threading.Lock()
+    global _entering
+    _entering = threading.Lock()  # another thread of the parent may have held it
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _forked() -> bool:
+    """Whether this process is a child of the one that imported the package."""
+    return os.getpid() != numba_rnn._PID
 
 
 def _layer() -> str | None:
@@ -52,7 +57,7 @@ def _layer() -> str | None:
 
 def threads(work: float) -> int:
     """How many threads a piece of work is worth, in multiply-adds."""
-    if work < WORTH_A_LAUNCH or _forked:
+    if work < WORTH_A_LAUNCH or _forked():
         return 1
     if work < WORTH_A_LAUNCH_WORKQUEUE and _layer() == "workqueue":
         return 1
@@ -90,7 +95,7 @@ def _blocks(batch: int, ways: int) -> int:
 
 def start_threads() -> None:
     """Start the pool and compile its loop, ahead of the first work that is worth it."""
-    if not _forked:
+    if not _forked():
         parallel_launcher()
 
 

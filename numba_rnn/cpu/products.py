@@ -26,10 +26,10 @@ from .vectors import IDENTITY
     LINEAR_PACK, LINEAR_MAP, LINEAR_PACK_BACK, LINEAR_GRADIENTS, DROPOUT,
 ) = range(17)  # fmt: skip
 
-CACHED = 1 << 15  # numbers of a packed matrix to use for all rows before going on: half of an L2
+CACHED = 1 << 15  # numbers of a packed matrix to use for all rows before going on
 BLOCK = 256  # rows summed at once in an outer product
 ROWS_AT_ONCE = 16 * TILE_ROWS  # rows of a plain product between two looks at the tables
-BLOCK_COLUMNS = 32 * TILE_ROWS  # columns of A packed at once: with BLOCK rows, half of an L2
+BLOCK_COLUMNS = 32 * TILE_ROWS  # columns of A packed at once, BLOCK rows of them
 
 
 @kernel

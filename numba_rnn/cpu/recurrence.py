@@ -12,8 +12,9 @@ first or packed (see layout.py). Samples come longest first, so those still aliv
 Steps: s counts the steps of a direction, 0, 1, ... from its own start: t = s forward, and
 t = length - 1 - s in reverse, so that both directions start together and end with the length.
 
-All arrays are 1-D views in C order; the shapes are in the comments. Rows are independent, and each
-element is summed in one order: the result is the same however the work is split. A split has
+All arrays are in C order, and natives see pointers; the shapes are in the comments. Rows are
+independent, and each element is summed in one order: the result is the same however the work is
+split. A split has
 `blocks` ranges of samples, each of which walks through time alone; or, where a few samples meet a
 large H, `slices` ranges of hidden units, which meet after every step.
 """
