@@ -56,8 +56,9 @@ def layers():
 # --- construction -------------------------------------------------------------------------------
 
 SIZES = [
-    (0, ValueError), (-2, ValueError), (2**40, ValueError), (10**400, ValueError), (2.0, TypeError), (True, TypeError), ("2", TypeError),
-    (None, TypeError), (np.array([2]), TypeError), (np.float32(2), TypeError),
+    (0, ValueError), (-2, ValueError), (2**40, ValueError), (10**400, ValueError),
+    (2.0, TypeError), (True, TypeError), ("2", TypeError), (None, TypeError),
+    (np.array([2]), TypeError), (np.float32(2), TypeError),
 ]  # fmt: skip
 
 
