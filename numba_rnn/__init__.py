@@ -11,13 +11,11 @@ Names are imported when they are first used, so that ``import numba_rnn`` stays 
 from __future__ import annotations
 
 import importlib
-import os
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from . import forks as forks  # now, while this is the process that may fork
 
-# Where this was imported: a thread pool does not live on in a child of that process.
-_PID = os.getpid()
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import losses, optim, reference

@@ -14,8 +14,7 @@ from typing import Any
 
 import numba
 
-import numba_rnn
-
+from ..forks import is_child
 from ..layout import Layout
 from .build import parallel_launcher
 
@@ -42,11 +41,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _forked() -> bool:
-    """Whether this process is a child of the one that imported the package."""
-    return os.getpid() != numba_rnn._PID
-
-
 def _layer() -> str | None:
     """Name of Numba's threading layer, None before its first use."""
     try:
@@ -57,7 +51,7 @@ def _layer() -> str | None:
 
 def threads(work: float) -> int:
     """How many threads a piece of work is worth, in multiply-adds."""
-    if work < WORTH_A_LAUNCH or _forked():
+    if work < WORTH_A_LAUNCH or is_child():
         return 1
     if work < WORTH_A_LAUNCH_WORKQUEUE and _layer() == "workqueue":
         return 1
@@ -95,7 +89,7 @@ def _blocks(batch: int, ways: int) -> int:
 
 def start_threads() -> None:
     """Start the pool and compile its loop, ahead of the first work that is worth it."""
-    if not _forked():
+    if not is_child():
         parallel_launcher()
 
 
