@@ -115,7 +115,7 @@ class Parametrised:
             raise AttributeError(
                 f"{name} of a {type(self).__name__} can't be changed; build a new layer"
             )
-        elif name.startswith(("weight", "bias_")) or (name == "bias" and "bias" in self.__dict__):
+        elif name.startswith(("weight", "bias")):
             known = ", ".join(self._shapes)
             raise AttributeError(f"{type(self).__name__} has no parameter {name!r}; it has {known}")
         else:

@@ -688,3 +688,10 @@ def test_large_calls_leave_no_tables_behind():
         kept = layout.padded(steps, 1, False)._transitions
         sizes.append(len(kept))
     assert sizes == [1, 0]
+
+
+@pytest.mark.parametrize("name", ["bias2", "bias_hh_l7", "weights"])
+def test_no_layer_takes_a_misspelt_parameter(name):
+    for layer in (nr.RNN(2, 3), nr.RNNCell(2, 3), nr.Linear(2, 3), nr.Linear(2, 3, bias=False)):
+        with pytest.raises(AttributeError, match=name):
+            setattr(layer, name, np.zeros(3, np.float32))
