@@ -13,7 +13,7 @@ from . import layout as layouts
 from . import validation
 from .dispatch import backend
 from .parameters import Parametrised, cell_shapes, generator, places
-from .tape import CellGradients, CellTape, read_only
+from .tape import CellGradients, CellTape
 
 
 class RNNCell(Parametrised):
@@ -100,14 +100,15 @@ class RNNCell(Parametrised):
     def _checked(self, x: Any, h: Any) -> tuple:
         """Backend, x as rows, h as (1, N, H), and the shape of the state."""
         dtype, I, H = self._flat.dtype, self.input_size, self.hidden_size
-        x = validation.features("x", x, dtype, I, (("N",), ()))
+        x = validation.features("x", x, dtype, I, (("N",), ()), self._place)
         shape = (*x.shape[:-1], H)
         module = backend(x)
         rows = module.rows(x, I)
         if h is None:
             h = module.zeros((1, len(rows), H), dtype)
         else:
-            h = module.rows(validation.shaped("h", h, shape, dtype), H).reshape(1, len(rows), H)
+            h = validation.shaped("h", h, shape, dtype, self._place)
+            h = module.rows(h, H).reshape(1, len(rows), H)
         return module, rows, h, shape
 
     def _step(
@@ -151,15 +152,15 @@ class RNNCell(Parametrised):
             With ``h`` and ``backward(grad_h)``.
         """
         module, rows, h, shape = self._checked(x, h)
-        h = h.copy()  # the tape refers to x alone
-        weights = self._flat.copy()
+        h = module.copy(h)  # the tape refers to x alone
+        weights = module.copy(self._flat)
         output = self._step(module, weights, rows, h)
         x_shape, shapes, dtype = x.shape, self._shapes, self.dtype
-        places, nonlinearity = self._places, self.nonlinearity
+        places, nonlinearity, place = self._places, self.nonlinearity, self._place
 
         def backward(grad_h: Any) -> CellGradients:
             H = shape[-1]
-            grad = module.rows(validation.shaped("grad_h", grad_h, shape, dtype), H)
+            grad = module.rows(validation.shaped("grad_h", grad_h, shape, dtype, place), H)
             dh, gradients = module.zeros(h.shape, dtype), module.zeros(weights.shape, dtype)
             dx, _ = module.rnn_backward(
                 rows, h, output, weights, places, layouts.padded(1, len(rows), False), H, 1,
@@ -169,4 +170,4 @@ class RNNCell(Parametrised):
                 input=dx.reshape(x_shape), h=dh.reshape(shape), flat=gradients, _shapes=shapes
             )
 
-        return CellTape(read_only(output.reshape(shape)), backward)
+        return CellTape(module.read_only(output.reshape(shape)), backward)

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from . import validation
 from .dispatch import backend
 from .parameters import Parametrised, generator, linear_shapes
-from .tape import LinearGradients, LinearTape, read_only
+from .tape import LinearGradients, LinearTape
 
 
 class Linear(Parametrised):
@@ -95,7 +95,7 @@ class Linear(Parametrised):
         TypeError, ValueError
             If x is no array of the layer's dtype with in_features on its last axis.
         """
-        x = validation.features("x", x, self.dtype, self.in_features, (("...",),))
+        x = validation.features("x", x, self.dtype, self.in_features, (("...",),), self._place)
         module = backend(x)
         y = module.linear_forward(module.rows(x, self.in_features), self._flat, self.out_features)
         return y.reshape(*x.shape[:-1], self.out_features)
@@ -110,18 +110,19 @@ class Linear(Parametrised):
         LinearTape
             With ``output`` and ``backward(grad_output)``.
         """
-        x = validation.features("x", x, self.dtype, self.in_features, (("...",),))
+        x = validation.features("x", x, self.dtype, self.in_features, (("...",),), self._place)
         module = backend(x)
-        rows, weights = module.rows(x, self.in_features), self._flat.copy()
+        rows, weights = module.rows(x, self.in_features), module.copy(self._flat)
         x_shape, shape = x.shape, (*x.shape[:-1], self.out_features)
         shapes, dtype, out_features = self._shapes, self.dtype, self.out_features
+        place = self._place
         y = module.linear_forward(rows, weights, out_features)
 
         def backward(grad_output: Any) -> LinearGradients:
-            grad = validation.shaped("grad_output", grad_output, shape, dtype)
+            grad = validation.shaped("grad_output", grad_output, shape, dtype, place)
             dx, gradients = module.linear_backward(
                 rows, weights, out_features, module.rows(grad, out_features)
             )
             return LinearGradients(input=dx.reshape(x_shape), flat=gradients, _shapes=shapes)
 
-        return LinearTape(read_only(y.reshape(shape)), backward)
+        return LinearTape(module.read_only(y.reshape(shape)), backward)

@@ -8,16 +8,22 @@ Every loss is called as ``(prediction, target, weights=None)`` and returns ``(va
 Where the weights sum to 0 (or there is no element) both are 0. A weight of 0 masks its element
 completely: neither prediction nor target is looked at there, be they NaN or out of range.
 Inside, everything is computed in float64.
+
+Where the prediction is on a GPU, target and weights must be there too (weights may also be a
+number), value and gradient come as arrays of the prediction's kind, the value with shape (), and
+nothing is copied to the host. So values can't be refused: an invalid weight, class or probability
+makes value and gradient NaN.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import special
 
 from . import validation
+from .dispatch import backend, on_gpu
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -59,6 +65,8 @@ def mse(
     >>> losses.mse(np.array([1.0, np.nan]), [2.0, 2.0], weights=[1, 0])
     (1.0, array([-2.,  0.]))
     """
+    if on_gpu(prediction):
+        return _on_gpu("mse", prediction, target, weights)
     x, y, w = _prepare(prediction, target, weights)
     d = x - y
     return _weighted_mean(d * d, 2 * d, w, prediction.dtype)
@@ -95,6 +103,8 @@ def mae(
     >>> losses.mae(np.array([1.0, 5.0]), [2.0, 2.0])
     (2.0, array([-0.5,  0.5]))
     """
+    if on_gpu(prediction):
+        return _on_gpu("mae", prediction, target, weights)
     x, y, w = _prepare(prediction, target, weights)
     d = x - y
     return _weighted_mean(np.abs(d), np.sign(d), w, prediction.dtype)
@@ -144,6 +154,8 @@ def huber(
     (1.3125, array([0.25, 0.5 ]))
     """
     delta = validation.real("delta", delta, 0, open_low=True, open_high=True)
+    if on_gpu(prediction):
+        return _on_gpu("huber", prediction, target, weights, delta)
     x, y, w = _prepare(prediction, target, weights)
     d = x - y
     return _weighted_mean(special.huber(delta, d), np.clip(d, -delta, delta), w, prediction.dtype)
@@ -185,6 +197,8 @@ def binary_cross_entropy(
     >>> round(value, 4), gradient
     (500.3466, array([-0.25, -0.5 ]))
     """
+    if on_gpu(prediction):
+        return _on_gpu("binary_cross_entropy", prediction, target, weights)
     x, y, w = _prepare(prediction, target, weights, probabilities=True)
     # all terms have one sign, so that nothing cancels: neither here nor in the gradient
     loss = y * -special.log_expit(x) + (1 - y) * -special.log_expit(-x)
@@ -231,6 +245,8 @@ def cross_entropy(
     array([[-0.5,  0.5],
            [ 0. ,  0. ]])
     """
+    if on_gpu(prediction):
+        return _on_gpu("cross_entropy", prediction, target, weights)
     prediction = validation.loss_prediction(prediction, classes=True)
     w = validation.loss_weights(weights, prediction.shape[:-1])
     used = w > 0
@@ -242,6 +258,14 @@ def cross_entropy(
     slope = np.exp(log_p)  # softmax(x) minus 1 at the class
     np.put_along_axis(slope, y, np.take_along_axis(slope, y, axis=-1) - 1, axis=-1)
     return _weighted_mean(loss, slope, w, prediction.dtype)
+
+
+def _on_gpu(
+    name: str, prediction: Any, target: Any, weights: Any, delta: float = 1.0
+) -> tuple[Any, Any]:
+    """Check all but the values, and leave the rest to the GPU."""
+    checked = validation.gpu_loss(prediction, target, weights, classes=name == "cross_entropy")
+    return backend(checked[0]).loss(name, *checked, delta)
 
 
 def _prepare(

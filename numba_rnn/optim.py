@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import validation
+from . import dispatch, validation
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "clip_grad_norm"]
 
@@ -139,7 +139,8 @@ class Optimizer:
     ----------
     params : ndarray or list of ndarray
         One array (a layer's ``flat_parameters``) or a list of arrays of any shapes, float32 or
-        float64; they are kept, not copied, and `step` changes them in place.
+        float64; they are kept, not copied, and `step` changes them in place. All on the CPU, or all
+        on one GPU, where they may be of several libraries, and gradients of others.
     lr : float
         Learning rate; may be assigned between steps.
     **options
@@ -163,7 +164,7 @@ class Optimizer:
         self._options = self._check(**options)
         self._steps = 0
         self._buffers = {
-            name: [np.zeros_like(p, subok=False) for p in self._params]
+            name: [dispatch.zeros_like(p) for p in self._params]
             for name in self._buffer_names(self._options)
         }
 
@@ -206,7 +207,18 @@ class Optimizer:
         with np.errstate(all="ignore"):
             for i, (p, g) in enumerate(zip(self._params, arrays, strict=True)):
                 buffers = {name: group[i] for name, group in self._buffers.items()}
-                self._rule(p, g, buffers, self._steps, lr=self.lr, **self._options)
+                if dispatch.on_gpu(p):
+                    self._step_on_gpu(p, g, buffers)
+                else:
+                    self._rule(p, g, buffers, self._steps, lr=self.lr, **self._options)
+
+    def _step_on_gpu(self, p: Any, g: Any, buffers: dict[str, Any]) -> None:
+        """The same by a kernel, on the stream on which the gradient was written."""
+        vectors = {name: dispatch.vector(buffer) for name, buffer in buffers.items()}
+        dispatch.backend(g).optimizer_step(
+            self._rule.__name__[1:], dispatch.vector(p), dispatch.vector(g), vectors, self._steps,
+            self.lr, self._options,
+        )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of all that the next steps depend on, the parameters apart.
@@ -215,8 +227,8 @@ class Optimizer:
         -------
         dict
             Scalars and arrays by name, such as ``step``, ``lr`` and ``exp_avg.0`` (the buffer of
-            parameter 0). ``np.savez(file, **state)`` saves it and `load_state_dict` takes what
-            ``np.load`` gives.
+            parameter 0), copies on the host also of what is on a GPU. ``np.savez(file, **state)``
+            saves it and `load_state_dict` takes what ``np.load`` gives.
         """
         state: dict[str, Any] = {
             "optimizer": type(self).__name__,
@@ -226,7 +238,8 @@ class Optimizer:
         for name, value in self._options.items():
             state[name] = np.array(value) if isinstance(value, tuple) else value
         for name, group in self._buffers.items():
-            state.update({f"{name}.{i}": buffer.copy() for i, buffer in enumerate(group)})
+            copies = {f"{name}.{i}": dispatch.to_host(b) for i, b in enumerate(group)}
+            state.update(copies)
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -550,7 +563,8 @@ def clip_grad_norm(grads: np.ndarray | Iterable[np.ndarray], max_norm: float) ->
     Returns
     -------
     float
-        The norm before scaling, summed in float64.
+        The norm before scaling, summed in float64. Of arrays on a GPU it stays there: an array of
+        float64, shape (), of the first one's kind.
 
     Raises
     ------
@@ -576,6 +590,9 @@ def clip_grad_norm(grads: np.ndarray | Iterable[np.ndarray], max_norm: float) ->
     """
     arrays, _ = validation.array_list("grads", grads)
     max_norm = validation.real("max_norm", max_norm, 0)
+    if arrays and dispatch.on_gpu(arrays[0]):
+        vectors = [dispatch.vector(g) for g in arrays]
+        return dispatch.backend(arrays[0]).clip(vectors, max_norm)
     with np.errstate(all="ignore"):
         norm = math.sqrt(sum(_sum_of_squares(g) for g in arrays))
         factor = max_norm / (norm + 1e-6)

@@ -11,7 +11,8 @@ step 0 come first, one a sequence, then those of step 1 of every sequence that h
 Row offset[t] + i holds step t of sorted sequence i, offset being the running sum of batch_sizes.
 
 Names, arguments and defaults are those of ``torch.nn.utils.rnn``; the arrays are NumPy's and may
-have any dtype, since nothing is computed here, only moved. Nothing is ever changed in place.
+have any dtype, since nothing is computed here, only moved. Nothing is ever changed in place. A
+`PackedSequence` may hold data on a GPU, for the layers; the index arrays are always on the host.
 
 Symbols: L steps, N batch, R rows of a packed batch (the sum of the lengths), * any further axes.
 """
@@ -233,6 +234,7 @@ def pad_packed_sequence(
     """
     validation.instance("sequence", sequence, PackedSequence)
     data, batch_sizes, order, back = validation.packed_sequence(*sequence)
+    data = validation.any_array("sequence.data", data, 1)
     batch_first = validation.flag("batch_first", batch_first)
     fill = validation.padding_value("padding_value", padding_value, data.dtype)
     longest = batch_sizes.size
@@ -323,6 +325,7 @@ def unpack_sequence(packed_sequences: PackedSequence) -> list[np.ndarray]:
     """
     validation.instance("packed_sequences", packed_sequences, PackedSequence)
     data, batch_sizes, _, back = validation.packed_sequence(*packed_sequences)
+    data = validation.any_array("packed_sequences.data", data, 1)
     lengths = _conjugate(batch_sizes)
     offset = _offsets(batch_sizes)
     positions = range(len(lengths)) if back is None else back

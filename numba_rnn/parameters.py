@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from . import validation
+from . import dispatch, validation
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -53,7 +53,7 @@ def size(shapes: Shapes) -> int:
     return sum(math.prod(shape) for shape in shapes.values())
 
 
-def views(flat: np.ndarray, shapes: Shapes) -> dict[str, np.ndarray]:
+def views(flat: Any, shapes: Shapes) -> dict[str, Any]:
     """Cut a flat vector into the parameters that live in it, one after the other."""
     result, start = {}, 0
     for name, shape in shapes.items():
@@ -83,8 +83,9 @@ class Parametrised:
 
     _fixed: ClassVar[frozenset[str]] = frozenset()  # what the shapes of the parameters rest on
     _shapes: Shapes
-    _flat: np.ndarray
-    _views: dict[str, np.ndarray]
+    _flat: Any  # an ndarray, or Numba's device array
+    _place: str  # of it: "cpu", "cuda:0" and so on
+    _views: dict[str, Any]
 
     def _create(
         self, shapes: Shapes, bound: float, dtype: np.dtype, rng: np.random.Generator
@@ -95,10 +96,11 @@ class Parametrised:
         self._adopt(flat)
 
     def _adopt(self, flat: np.ndarray) -> None:
-        """Make a vector the memory of the parameters."""
+        """Make a vector, on the CPU or a GPU, the memory of the parameters."""
         object.__setattr__(self, "_flat", flat)
+        object.__setattr__(self, "_place", dispatch.place(flat))
         object.__setattr__(self, "_views", views(flat, self._shapes))
-        object.__setattr__(self, "_flat_view", flat.view())  # ours keeps its shape whatever comes
+        object.__setattr__(self, "_flat_view", flat[:])  # ours keeps its shape whatever comes
 
     def __getattr__(self, name: str) -> np.ndarray:
         # Called only where ordinary look-up finds nothing; early on, _views itself may be missing.
@@ -109,8 +111,8 @@ class Parametrised:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.__dict__.get("_shapes", ()):
-            checked = validation.parameter(name, value, self._shapes[name], self.dtype)
-            self._views[name][...] = checked
+            checked = validation.parameter(name, value, self._shapes[name], self.dtype, self._place)
+            dispatch.assign(self._views[name], checked)
         elif name in self._fixed and name in self.__dict__:
             raise AttributeError(
                 f"{name} of a {type(self).__name__} can't be changed; build a new layer"
@@ -145,13 +147,49 @@ class Parametrised:
 
     @flat_parameters.setter
     def flat_parameters(self, value: np.ndarray) -> None:
-        self._flat[:] = validation.parameter(
-            "flat_parameters", value, self._flat.shape, self._flat.dtype
+        checked = validation.parameter(
+            "flat_parameters", value, self._flat.shape, self._flat.dtype, self._place
         )
+        dispatch.assign(self._flat, checked)
+
+    @property
+    def device(self) -> str:
+        """Where the parameters are, and where input must be: "cpu" or "cuda"."""
+        return "cpu" if self._place == dispatch.CPU else "cuda"
+
+    def to(self, device: Literal["cpu", "cuda"]) -> Self:
+        """Move the parameters to the GPU or back, in place, and return the layer.
+
+        On the GPU they are Numba device arrays. Arrays that `parameters` and `flat_parameters` gave
+        before the move are no longer the layer's: make an optimiser after it.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda"}
+            "cuda" is Numba's current GPU.
+
+        Raises
+        ------
+        ValueError
+            If device is another word.
+        ModuleNotFoundError
+            If numba-cuda, an extra of this package, is not installed.
+        RuntimeError
+            If there is no GPU, or no driver for it.
+        """
+        device = validation.choice("device", device, ("cpu", "cuda"))
+        if device != self.device:
+            self._adopt(dispatch.moved(self._flat, device))
+        return self
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of the parameters by name, in torch's order."""
-        return {name: value.copy() for name, value in self._views.items()}
+        """Copies of the parameters by name, in torch's order; on the host wherever the layer is."""
+        return {
+            name: value.copy() for name, value in views(self._host_flat(), self._shapes).items()
+        }
+
+    def _host_flat(self) -> np.ndarray:
+        return self._flat if self._place == dispatch.CPU else dispatch.to_host(self._flat)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copy values into all parameters, or, where one doesn't fit, into none.
@@ -160,29 +198,33 @@ class Parametrised:
         ----------
         state : mapping of str to array_like
             Exactly the names of `state_dict`; NumPy arrays, torch CPU tensors or anything else
-            that ``np.asarray`` takes. Real floats are cast to the layer's dtype.
+            that ``np.asarray`` takes, on the host wherever the layer is. Real floats are cast to
+            the layer's dtype.
 
         Raises
         ------
         TypeError
-            If state is no mapping, or a value is not of a real floating dtype.
+            If state is no mapping, or a value is not of a real floating dtype or on a GPU.
         ValueError
             If a name is missing or unknown, or a shape differs.
         """
         checked = validation.state(state, self._shapes, self.dtype)
         for name, value in checked.items():
-            self._views[name][...] = value
+            dispatch.assign(self._views[name], value)
 
     # Copies own their parameters: views would otherwise keep pointing into the original's vector.
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        del state["_views"], state["_flat_view"]
-        return state
+        del state["_views"], state["_flat_view"], state["_place"]
+        return state | {"_flat": self._host_flat(), "_device": self.device}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        device = state.pop("_device", "cpu")
         self.__dict__.update(state)
         self._adopt(np.require(self._flat, requirements="W"))  # it may come from a read-only buffer
+        self.to(device)
 
     def __copy__(self) -> Parametrised:
         return copy.deepcopy(self)

@@ -17,7 +17,7 @@ from .layout import Layout
 from .packed import PackedSequence
 from .parameters import Parametrised, generator, rnn_shapes
 from .stack import Stack
-from .tape import Gradients, Tape, read_only
+from .tape import Gradients, Tape
 
 
 class RNN(Parametrised):
@@ -65,6 +65,9 @@ class RNN(Parametrised):
         One vector that is their memory.
     training : bool
         Whether dropout acts; True for a new layer, as in torch.
+    device : str
+        "cpu", or "cuda" after ``rnn.to("cuda")``: then arrays are given on the GPU, CuPy's, torch's
+        or Numba's, and what comes out is of the kind of x.
 
     Raises
     ------
@@ -248,9 +251,10 @@ class RNN(Parametrised):
         """
         call = _Call(self, x, h_0, lengths)
         if h_0 is not None:
-            call.h_0 = call.h_0.copy()
-        weights = self._flat.copy()
+            call.h_0 = call.backend.copy(call.h_0)
+        weights = call.backend.copy(self._flat)
         outputs, h_n = call.run(weights, keep=True)
+        read_only = call.backend.read_only
         layer_outputs = [read_only(call.shaped(output)) for output in outputs]
         output = layer_outputs[-1]
         if call.packed is not None:
@@ -283,6 +287,7 @@ class _Call:
 
     def __init__(self, rnn: RNN, x: Any, h_0: Any, lengths: Any) -> None:
         self.stack, self.dtype, self.dropout = rnn._stack, rnn.dtype, rnn.dropout
+        self.place = rnn._place
         self.shapes, self.batch_first = rnn._shapes, rnn.batch_first
         features, states = rnn.input_size, rnn.num_layers * rnn._directions
         self.width = rnn._directions * rnn.hidden_size
@@ -293,12 +298,12 @@ class _Call:
                 raise ValueError("lengths must be None with a PackedSequence, which has its own")
             self.packed = validation.packed_sequence(*x)
             data = validation.features(
-                "x.data", self.packed[0], self.dtype, features, (("sum of lengths",),)
+                "x.data", self.packed[0], self.dtype, features, (("sum of lengths",),), self.place
             )
             self.layout = layouts.packed(self.packed[1], self.packed[2])
         else:
             expected = (("N", "L") if self.batch_first else ("L", "N"), ("L",))
-            data = validation.features("x", x, self.dtype, features, expected)
+            data = validation.features("x", x, self.dtype, features, expected, self.place)
             self.unbatched = data.ndim == 2
             self.layout = self._padded_layout(data, lengths)
         self.leading = data.shape[:-1]
@@ -309,7 +314,7 @@ class _Call:
         if h_0 is None:
             self.h_0 = self.backend.zeros(inside, self.dtype)
         else:
-            h_0 = validation.shaped("h_0", h_0, self.state_shape, self.dtype)
+            h_0 = validation.shaped("h_0", h_0, self.state_shape, self.dtype, self.place)
             self.h_0 = self.backend.rows(h_0, rnn.hidden_size).reshape(inside)
         self.x = self.backend.rows(data, features)
         self.key = rnn._key()
@@ -363,10 +368,14 @@ class _Call:
             if isinstance(grad_output, PackedSequence):
                 grad_output = validation.same_packing("grad_output", grad_output, self.packed)
             shape = (*self.leading, self.width)
-            grad_output = validation.shaped("grad_output", grad_output, shape, self.dtype)
+            grad_output = validation.shaped(
+                "grad_output", grad_output, shape, self.dtype, self.place
+            )
             grad_output = self.backend.rows(grad_output, self.width)
         if grad_h_n is not None:
-            grad_h_n = validation.shaped("grad_h_n", grad_h_n, self.state_shape, self.dtype)
+            grad_h_n = validation.shaped(
+                "grad_h_n", grad_h_n, self.state_shape, self.dtype, self.place
+            )
             H = self.stack.hidden_size
             grad_h_n = self.backend.rows(grad_h_n, H).reshape(self.h_0.shape)
         dx, dh_0, gradients, states = self.stack.backward(
@@ -383,11 +392,5 @@ class _Call:
 
     def _time_major(self, states: list[np.ndarray]) -> np.ndarray:
         """dL/dh_t of all layers, (R, D·H) each, as (num_layers·D, L, N, H), or packed rows."""
-        D, H = self.stack.directions, self.stack.hidden_size
-        apart = [layer[:, d * H : (d + 1) * H] for layer in states for d in range(D)]
-        if self.packed is not None:
-            return np.stack(apart)
-        together = np.stack([rows.reshape(*self.leading, H) for rows in apart])
-        if self.batch_first and not self.unbatched:
-            return np.ascontiguousarray(together.swapaxes(1, 2))
-        return together
+        swap = self.batch_first and len(self.leading) == 2
+        return self.backend.time_major(states, self.leading, self.stack.hidden_size, swap)

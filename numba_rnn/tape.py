@@ -17,13 +17,6 @@ from .packed import PackedSequence
 from .parameters import Shapes, views
 
 
-def read_only(array: np.ndarray) -> np.ndarray:
-    """Return a view that can't be written to."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
 @dataclass(frozen=True, eq=False)
 class _ParameterGradients:
     flat: np.ndarray
@@ -93,9 +86,10 @@ class LinearGradients(_ParameterGradients):
 class Tape:
     """A forward pass of an `RNN`, ready for `backward`.
 
-    ``output, h_n = tape`` works too. What a tape hands out is read-only. It refers to the input x,
-    which must not be changed before the last backward; everything else it keeps copies of, so the
-    layer may be trained on meanwhile.
+    ``output, h_n = tape`` works too. What a tape hands out is read-only (on a GPU, where
+    memory can't be protected, it must not be changed before the last backward). It refers to the
+    input x, which must not be changed before the last backward; everything else it keeps copies of,
+    so the layer may be trained on meanwhile.
 
     Attributes
     ----------

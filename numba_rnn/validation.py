@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from . import dispatch
+from .dispatch import CPU
+
 LARGEST_SIZE = 1 << 31
 NONLINEARITIES = ("tanh", "relu")
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -19,7 +22,12 @@ FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 def describe(value: Any) -> str:
     """Say in a few words what a value is: its shape and dtype, or its type and itself."""
-    if hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, type):
+    if isinstance(value, type):
+        return f"{type(value).__name__} {value!r}"
+    if (owner := dispatch.library(value)) is not None:
+        kind = f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
+        return f"{kind} of shape {owner.shape(value)} and dtype {owner.dtype(value)}"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{type(value).__name__} of shape {tuple(value.shape)} and dtype {value.dtype}"
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
@@ -111,12 +119,13 @@ def dropout(name: str, value: Any, num_layers: int) -> float:
 # --- parameters ---------------------------------------------------------------------------------
 
 
-def parameter(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return real floats of the right shape in the layer's dtype."""
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} must be an array, got {describe(value)}: {error}") from error
+def parameter(
+    name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype, place: str = CPU
+) -> Any:
+    """Return real floats of the right shape, in the layer's dtype and at its place."""
+    if place != CPU:
+        return shaped(name, value, shape, dtype, place)
+    array = on_host(name, value, "an array")
     if array.dtype.kind != "f":
         raise TypeError(
             f"{name} must be of a real floating dtype, got {array.dtype}; "
@@ -141,50 +150,115 @@ def state(value: Any, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype) ->
     return {name: parameter(name, value[name], shape, dtype) for name, shape in shapes.items()}
 
 
+# --- places -------------------------------------------------------------------------------------
+
+
+def at(name: str, value: Any, place: str, owner: str) -> Any:
+    """Return an array that lies at a place, that of `owner`; one from elsewhere is refused.
+
+    A GPU array is returned as what can be sliced and reshaped: without torch's record of
+    gradients, and as Numba's device array where it is of no library that is known.
+    """
+    found = dispatch.place(value)
+    library = dispatch.library(value)
+    if found is None or isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be {_array_at(place)}, got {describe(value)}")
+    if not dispatch.agree(found, place):
+        fix = f"move {name} with {dispatch.how_to_move(name, value, place)}"
+        if owner == "the layer":
+            fix += f", or the layer with .to({'cpu' if found == CPU else 'cuda'!r})"
+        raise TypeError(f"{name} is {_spoken(found)}, {owner} {_spoken(place)}: {fix}")
+    if library is None:
+        return value
+    if found == CPU:  # a tensor of torch's, and the like
+        fix = dispatch.how_to_move(name, value, CPU)
+        raise TypeError(f"{name} must be a NumPy array, got {describe(value)}; convert with {fix}")
+    return library.plain(value)
+
+
+def _spoken(place: str) -> str:
+    if place == CPU:
+        return "on the CPU"
+    return f"on the GPU ({place})" if place.startswith("cuda") else f"on {place}"
+
+
+def _array_at(place: str) -> str:
+    return "a NumPy array" if place == CPU else f"an array {_spoken(place)}"
+
+
+def on_host(name: str, value: Any, words: str) -> np.ndarray:
+    """Return what NumPy makes of a value; what lies on a GPU is never copied silently."""
+    if dispatch.on_gpu(value):
+        fix = dispatch.how_to_move(name, value, CPU)
+        got = f"{describe(value)} on the GPU"
+        raise TypeError(f"{name} must be {words} on the CPU, got {got}: copy it with {fix}")
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be {words}, got {describe(value)}: {error}") from error
+
+
 # --- input and gradients of the layers ----------------------------------------------------------
 
 
-def floats(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
-    """Return an array of exactly the layer's dtype; nothing is converted silently."""
-    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
-        raise TypeError(
-            f"{name} must be a NumPy array of dtype {dtype}, got {describe(value)}; "
-            f"convert with np.asarray({name}, dtype=np.{dtype.name})"
-        )
-    if value.dtype != dtype:
-        fix = f"convert with {name}.astype(np.{dtype.name})"
-        if value.dtype in FLOAT_DTYPES:
-            fix += f" or build the layer with dtype=np.{value.dtype.name}"
-        raise TypeError(
-            f"{name} must be of dtype {dtype}, as the layer is, got {value.dtype}; {fix}"
-        )
+def floats(name: str, value: Any, dtype: np.dtype, place: str = CPU) -> Any:
+    """Return an array of exactly the layer's dtype and place; nothing is converted silently."""
+    if type(value) is np.ndarray and place == CPU:
+        found = value.dtype
+    else:
+        value, found = _floats_elsewhere(name, value, dtype, place)
+    if found != dtype:
+        fix = f"convert with {dispatch.how_to_cast(name, value, dtype)}"
+        if found in FLOAT_DTYPES:
+            fix += f" or build the layer with dtype=np.{found.name}"
+        raise TypeError(f"{name} must be of dtype {dtype}, as the layer is, got {found}; {fix}")
     return value
 
 
-def shaped(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return an array of exactly this shape and dtype."""
-    array = floats(name, value, dtype)
+def _floats_elsewhere(name: str, value: Any, dtype: np.dtype, place: str) -> tuple[Any, Any]:
+    """Array and dtype, of a subclass of NumPy's array or of an array on a GPU."""
+    if dispatch.place(value) is None or isinstance(value, np.ma.MaskedArray):
+        fix = f"np.asarray({name}, dtype=np.{dtype.name})"
+        if place != CPU:
+            fix = f"cupy.asarray({name}, dtype=np.{dtype.name})"
+        raise TypeError(
+            f"{name} must be {_array_at(place)} of dtype {dtype}, got {describe(value)}; "
+            f"convert with {fix}"
+        )
+    array = at(name, value, place, "the layer")
+    library = dispatch.library(array)
+    return array, array.dtype if library is None else library.dtype(array)
+
+
+def shaped(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype, place: str = CPU) -> Any:
+    """Return an array of exactly this shape, dtype and place."""
+    array = floats(name, value, dtype, place)
     if array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+        raise ValueError(f"{name} must have shape {shape}, got {tuple(array.shape)}")
     return array
 
 
 def features(
-    name: str, value: Any, dtype: np.dtype, size: int, leading: tuple[tuple[str, ...], ...]
-) -> np.ndarray:
+    name: str,
+    value: Any,
+    dtype: np.dtype,
+    size: int,
+    leading: tuple[tuple[str, ...], ...],
+    place: str = CPU,
+) -> Any:
     """Return an array with `size` features on its last axis.
 
     `leading` lists what the axes before it may be, as in ``(("L", "N"), ("L",))``; ``("...",)``
     stands for any.
     """
-    array = floats(name, value, dtype)
+    array = floats(name, value, dtype, place)
     ndim = array.ndim
-    if ndim and array.shape[-1] == size:
+    if ndim and array.shape[ndim - 1] == size:
         for axes in leading:
             if ndim == len(axes) + 1 or axes == ("...",):
                 return array
     shapes = " or ".join(f"({', '.join([*axes, str(size)])})" for axes in leading)
-    raise ValueError(f"{name} must have shape {shapes}, got {array.shape}")
+    raise ValueError(f"{name} must have shape {shapes}, got {tuple(array.shape)}")
 
 
 # --- lengths and packed sequences ---------------------------------------------------------------
@@ -192,12 +266,7 @@ def features(
 
 def index_array(name: str, value: Any) -> np.ndarray:
     """Return a 1-D sequence of integers as a new int64 array; booleans and floats are refused."""
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(
-            f"{name} must be a 1-D sequence of integers, got {describe(value)}"
-        ) from error
+    array = on_host(name, value, "a 1-D sequence of integers")
     if array.ndim != 1:
         raise ValueError(f"{name} must be 1-D, got {describe(value)}")
     bare = not hasattr(value, "dtype")  # a list, a tuple, a range
@@ -256,11 +325,15 @@ def packed_sequence(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Return the four parts of a well-formed packed sequence as arrays.
 
-    `data` is passed on as it is, not copied. The three index arrays are new int64 arrays, so that
-    what was checked is what is used, whatever happens to the caller's own. An index array that is
-    missing is derived from the other one.
+    `data` is passed on as it is, not copied, and may be on a GPU. The three index arrays are new
+    int64 arrays, so that what was checked is what is used, whatever happens to the caller's own. An
+    index array that is missing is derived from the other one.
     """
-    data = any_array("data", data, 1)
+    if not dispatch.on_gpu(data):
+        data = any_array("data", data, 1)
+    elif len(_shape(data)) < 1:
+        raise ValueError(f"data must have at least 1 axes, got {describe(data)}")
+    rows = _shape(data)[0]
     sizes = index_array("batch_sizes", batch_sizes)
     if sizes.size == 0:
         raise ValueError("batch_sizes must hold at least one step, got none")
@@ -272,11 +345,9 @@ def packed_sequence(
             f"batch_sizes must not grow, got {sizes[k]} followed by {sizes[k + 1]} at index {k + 1}"
         )
     ends = np.cumsum(sizes)  # a sum that overflows shows as a negative end
-    if ends[-1] != len(data) or ends.min() < 0:
+    if ends[-1] != rows or ends.min() < 0:
         total = sum(sizes.tolist())
-        raise ValueError(
-            f"batch_sizes must sum to the {len(data)} rows of data, got a sum of {total}"
-        )
+        raise ValueError(f"batch_sizes must sum to the {rows} rows of data, got a sum of {total}")
     batch = int(sizes[0])
     if sorted_indices is not None and unsorted_indices is not None:
         order = index_array("sorted_indices", sorted_indices)
@@ -333,10 +404,7 @@ def _inverse(order: np.ndarray) -> np.ndarray:
 
 def any_array(name: str, value: Any, ndim: int) -> np.ndarray:
     """Return an array of any dtype with at least `ndim` axes: data that is only moved about."""
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} must be an array, got {describe(value)}") from error
+    array = value if type(value) is np.ndarray else on_host(name, value, "an array")
     if array.ndim < ndim:
         raise ValueError(f"{name} must have at least {ndim} axes, got {describe(value)}")
     return array
@@ -433,33 +501,87 @@ def same_packing(name: str, value: Any, packed: tuple | None) -> np.ndarray:
 
 def _numbers(name: str, value: Any, kinds: str, words: str) -> np.ndarray:
     """Return value as an array whose dtype is of one of the kinds (np.dtype.kind)."""
+    if type(value) is not np.ndarray and dispatch.on_gpu(value):
+        at(name, value, CPU, "prediction")
     array = any_array(name, value, 0)
     if array.dtype.kind not in kinds:
         raise TypeError(f"{name} must hold {words}, got {describe(value)}")
     return array
 
 
-def _float_array(name: str, value: Any) -> np.ndarray:
-    """Return an array of float32 or float64 as it is; everything else is refused."""
-    if not isinstance(value, np.ndarray):
+def _float_array(name: str, value: Any) -> Any:
+    """Return an array of float32 or float64, on the CPU or a GPU, as it is; refuse the rest."""
+    if not isinstance(value, np.ndarray) and not dispatch.on_gpu(value):
         raise TypeError(f"{name} must be a NumPy array, got {describe(value)}")
-    if value.dtype not in FLOAT_DTYPES:
+    if _dtype(value) not in FLOAT_DTYPES:
+        fix = dispatch.how_to_cast(name, value, np.dtype(np.float32))
         raise TypeError(
-            f"{name} must be of dtype float32 or float64, got {value.dtype}: "
-            f"convert with {name}.astype(np.float32)"
+            f"{name} must be of dtype float32 or float64, got {_dtype(value)}: convert with {fix}"
         )
-    return value
+    return dispatch.plain(value) if dispatch.on_gpu(value) else value
 
 
-def loss_prediction(value: Any, *, classes: bool = False) -> np.ndarray:
+def _dtype(array: Any) -> np.dtype | str:
+    library = dispatch.library(array)
+    return array.dtype if library is None else library.dtype(array)
+
+
+def _shape(array: Any) -> tuple[int, ...]:
+    library = dispatch.library(array)
+    return array.shape if library is None else library.shape(array)
+
+
+def loss_prediction(value: Any, *, classes: bool = False) -> Any:
     """Return a loss's prediction; with classes, its last axis must hold at least one."""
     prediction = _float_array("prediction", value)
-    if classes and (prediction.ndim == 0 or prediction.shape[-1] == 0):
+    shape = _shape(prediction)
+    if classes and (len(shape) == 0 or shape[-1] == 0):
         raise ValueError(
             "prediction must have shape (..., number of classes), at least one of them, "
-            f"got {prediction.shape}"
+            f"got {shape}"
         )
     return prediction
+
+
+def gpu_loss(
+    prediction: Any, target: Any, weights: Any, *, classes: bool = False
+) -> tuple[Any, Any, Any]:
+    """Check a loss's arguments of which the first is on a GPU: places, dtypes and shapes.
+
+    Values are left alone, since to look at them would be to wait for the GPU. Weights may be None,
+    a number, or an array.
+    """
+    prediction = loss_prediction(prediction, classes=classes)
+    place, shape = dispatch.place(prediction), _shape(prediction)
+    target = at("target", target, place, "prediction")
+    if classes:
+        expected, kinds, words = shape[:-1], "iu", "integer class indices"
+        expectation = f"shape {expected}, the prediction's {shape} without its classes"
+    else:
+        expected, kinds, words = shape, "fiub", "real numbers"
+        expectation = f"the prediction's shape {shape}"
+    _kind_among("target", target, kinds, words)
+    if _shape(target) != expected:
+        raise ValueError(f"target must have {expectation}, got {_shape(target)}")
+    if weights is None:
+        return prediction, target, None
+    if isinstance(weights, (int, float, np.number, np.bool_)):
+        return prediction, target, float(loss_weights(weights, ()))
+    weights = at("weights", weights, place, "prediction")
+    _kind_among("weights", weights, "fiub", "real numbers")
+    try:
+        fits = np.broadcast_shapes(_shape(weights), expected) == expected
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"weights must broadcast to shape {expected}, got shape {_shape(weights)}")
+    return prediction, target, weights
+
+
+def _kind_among(name: str, array: Any, kinds: str, words: str) -> None:
+    """Refuse an array whose dtype is of none of the kinds."""
+    if getattr(_dtype(array), "kind", "") not in tuple(kinds):
+        raise TypeError(f"{name} must hold {words}, got {describe(array)}")
 
 
 def loss_weights(value: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -513,12 +635,13 @@ def loss_classes(value: Any, shape: tuple[int, ...], used: np.ndarray) -> np.nda
     return np.where(used, target, 0).astype(np.intp)
 
 
-def array_list(name: str, value: Any) -> tuple[list[np.ndarray], bool]:
+def array_list(name: str, value: Any) -> tuple[list[Any], bool]:
     """Return arrays to be changed in place as a list, and whether it was one array alone.
 
-    Each must be writeable, and no two may share memory: it would be changed twice.
+    Each must be writeable and where the first is, and no two may share memory: it would be changed
+    twice.
     """
-    single = isinstance(value, np.ndarray)
+    single = isinstance(value, np.ndarray) or dispatch.on_gpu(value)
     if single:
         value = [value]
     elif isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
@@ -527,19 +650,32 @@ def array_list(name: str, value: Any) -> tuple[list[np.ndarray], bool]:
     arrays = list(value)
     names = [name if single else f"{name}[{i}]" for i in range(len(arrays))]
     for i, array in enumerate(arrays):
-        writeable_array(names[i], _float_array(names[i], array))
+        arrays[i] = array = _float_array(names[i], array)
+        at(names[i], array, dispatch.place(arrays[0]), names[0])
+        writeable_array(names[i], array)
         for j in range(i):
-            # the first test is quick, the second exact
-            if np.may_share_memory(arrays[j], array) and np.shares_memory(arrays[j], array):
+            if _share_memory(arrays[j], array):
                 raise ValueError(
                     f"{name} must not share memory, got {names[j]} and {names[i]} that do"
                 )
     return arrays, single
 
 
-def writeable_array(name: str, value: np.ndarray) -> None:
+def _share_memory(a: Any, b: Any) -> bool:
+    """Whether two arrays at the same place have an element in common."""
+    if dispatch.on_gpu(a):
+        (a0, a1), (b0, b1) = dispatch.extent(a), dispatch.extent(b)
+        return a0 < b1 and b0 < a1
+    # the first test is quick, the second exact
+    return np.may_share_memory(a, b) and np.shares_memory(a, b)
+
+
+def writeable_array(name: str, value: Any) -> None:
     """Refuse an array that cannot be changed in place."""
-    if not value.flags.writeable:
+    if dispatch.on_gpu(value):
+        if not dispatch.in_c_order(value):
+            raise ValueError(f"{name} must be contiguous (in C order) on a GPU, got strides")
+    elif not value.flags.writeable:
         raise ValueError(f"{name} must be writeable, got a read-only array")
 
 
@@ -551,12 +687,12 @@ def optimizer_params(value: Any) -> tuple[list[np.ndarray], bool]:
     return arrays, single
 
 
-def optimizer_grads(value: Any, params: list[np.ndarray], single: bool) -> list[np.ndarray]:
+def optimizer_grads(value: Any, params: list[Any], single: bool) -> list[Any]:
     """Return gradients as a list that matches the parameters, which must still be writeable."""
     if single:
-        if not isinstance(value, np.ndarray):
+        if not isinstance(value, np.ndarray) and not dispatch.on_gpu(value):
             raise TypeError(
-                f"grads must be an array of shape {params[0].shape}, as params is one array, "
+                f"grads must be an array of shape {_shape(params[0])}, as params is one array, "
                 f"got {describe(value)}"
             )
         arrays = [value]
@@ -570,22 +706,27 @@ def optimizer_grads(value: Any, params: list[np.ndarray], single: bool) -> list[
         raise ValueError(f"grads must hold {len(params)} arrays, got {len(arrays)}")
     for i, (param, grad) in enumerate(zip(params, arrays, strict=True)):
         index = "" if single else f"[{i}]"
-        _same_kind(f"grads{index}", grad, param)
+        arrays[i] = _like(f"grads{index}", grad, param, f"params{index}")
         writeable_array(f"params{index}", param)
     return arrays
 
 
-def _same_kind(name: str, value: Any, like: np.ndarray) -> None:
-    """Refuse anything but an array of the shape and dtype of another."""
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"{name} must be a NumPy array, got {describe(value)}")
-    if value.shape != like.shape:
-        raise ValueError(f"{name} must have shape {like.shape}, got {value.shape}")
-    if value.dtype != like.dtype:
-        raise TypeError(
-            f"{name} must be of dtype {like.dtype}, got {value.dtype}: "
-            f"convert with .astype(np.{like.dtype.name})"
-        )
+def _like(name: str, value: Any, like: Any, owner: str) -> Any:
+    """Return an array with the place, shape and dtype of another; refuse anything else."""
+    if type(value) is not np.ndarray or type(like) is not np.ndarray:
+        value = at(name, value, dispatch.place(like), owner)
+    _same_kind(name, value, like)
+    return value
+
+
+def _same_kind(name: str, value: Any, like: Any) -> None:
+    """Refuse an array without the shape and dtype of another, which may be on a GPU."""
+    shape, dtype = _shape(like), _dtype(like)
+    if _shape(value) != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {_shape(value)}")
+    if _dtype(value) != dtype:
+        fix = dispatch.how_to_cast(name, value, dtype)
+        raise TypeError(f"{name} must be of dtype {dtype}, got {_dtype(value)}: convert with {fix}")
 
 
 def learning_rate(value: Any) -> float:
@@ -674,9 +815,9 @@ def optimizer_state(
     for buffer, group in keys.items():
         buffers[buffer] = []
         for key, param in zip(group, params, strict=True):
-            array = state[key]
-            _same_kind(f"state[{key!r}]", array, param)
-            buffers[buffer].append(np.array(array))
+            array, where = state[key], f"state[{key!r}]"
+            _same_kind(where, at(where, array, CPU, "a state"), param)
+            buffers[buffer].append(dispatch.like(param, array))
     return step, lr, checked, buffers
 
 

@@ -53,7 +53,7 @@ def _cpu_name() -> str:
 
 def _cuda() -> str:
     try:
-        from numba import cuda
+        from .cuda.toolkit import cuda
 
         return "device seen" if cuda.is_available() else "no device seen"
     except Exception as error:  # a broken driver must not keep the report from being written

@@ -3,6 +3,9 @@
 import importlib.util
 from pathlib import Path
 
+import pytest
+from processes import python
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -23,4 +26,22 @@ def test_forecast_co2(tmp_path, monkeypatch, capsys):
     assert [path.name for path in tmp_path.iterdir()] == [picture.name]
     printed = capsys.readouterr().out
     for word in ("RMSE", "RNN", "seasonal naive", picture.name):
+        assert word in printed
+
+
+GPU_EXAMPLE = """
+import sys
+sys.path.insert(0, {folder!r})
+import train_on_gpu
+sys.stderr = sys.stdout
+print(train_on_gpu.main([]))
+"""
+
+
+def test_train_on_gpu_says_what_to_install():
+    if "True" in python("from numba import cuda; print(cuda.is_available())"):
+        pytest.skip("there is a GPU here; test_cuda.py runs the example in the simulator")
+    printed = python(GPU_EXAMPLE.format(folder=str(EXAMPLES)))
+    assert printed.startswith("This example needs a GPU") and printed.endswith("2\n")
+    for word in ("CUDA arrays need", "numba_rnn[cuda13]", "numba_rnn[cuda12]"):
         assert word in printed

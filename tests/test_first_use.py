@@ -76,7 +76,10 @@ assert "numba_rnn.cpu" not in sys.modules
 tape = rnn.forward(numpy.zeros((4, 5, 2), numpy.float32))
 tape.backward(tape.output)
 added = set(sys.modules) - before
-for name in ("numba.cuda", "numba_cuda", "cupy", "sklearn", "matplotlib", "torch", "scipy.special"):
+for name in (
+    "numba.cuda", "numba_cuda", "numba_rnn.cuda", "cupy", "sklearn", "matplotlib", "torch",
+    "scipy.special",
+):
     assert name not in added, name
 """
     python(code)

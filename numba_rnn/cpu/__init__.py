@@ -53,6 +53,26 @@ def rows(array: np.ndarray, features: int) -> np.ndarray:
 
 empty = np.empty
 zeros = np.zeros
+copy = np.ndarray.copy
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """Return a view that can't be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def time_major(
+    states: list[np.ndarray], leading: tuple[int, ...], H: int, swap: bool
+) -> np.ndarray:
+    """dL/dh_t of all layers, (R, D·H) each, as one array (num_layers·D, *leading, H).
+
+    With swap, leading is (N, L) and changes places in the result.
+    """
+    apart = [layer[:, d : d + H] for layer in states for d in range(0, layer.shape[1], H)]
+    together = np.stack([rows.reshape(*leading, H) for rows in apart])
+    return np.ascontiguousarray(together.swapaxes(1, 2)) if swap else together
 
 
 def padded(columns: int, lanes: int) -> int:
