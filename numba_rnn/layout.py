@@ -67,7 +67,7 @@ class Layout:
         self.has_padding = self.real_steps < rows
         self.empty = self.order[self.lengths == 0] if N and lengths[-1] == 0 else self.order[:0]
         self._blocks: dict[int, np.ndarray] = {}
-        self._transitions: dict[bool, tuple[np.ndarray, ...]] = {}
+        self._transitions: tuple[tuple[np.ndarray, ...], ...] = ()
 
     def blocks(self, count: int) -> np.ndarray:
         """Cut the samples into `count` ranges with nearly equal numbers of real steps.
@@ -76,21 +76,22 @@ class Layout:
         """
         bounds = self._blocks.get(count)
         if bounds is None:
-            bounds = np.zeros(count + 1, np.int64)
-            if count > 1:
-                shares = self.real_steps * np.arange(1, count) / count
-                # The sample in which a share ends goes to the side where more of it lies.
-                middles = self._ends - self.lengths / 2
-                bounds[1:-1] = np.searchsorted(middles, shares)
-            bounds[-1] = self.batch
+            # The sample in which a share ends goes to the side where more of it lies.
+            shares = [2 * self.real_steps * part / count for part in range(1, count)]
+            inner = np.searchsorted(2 * self._ends - self.lengths, shares).tolist()
+            bounds = np.array([0, *inner, self.batch], np.int64)
             self._blocks[count] = bounds
         return bounds
 
     def _real(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows of all real steps in time order; rows of steps t and t - 1 where both are real."""
-        table = self.step_row[:, None] + self.batch_row
-        real = np.arange(len(self.step_row))[:, None] < self.lengths
-        return table[real], table[1:][real[1:]], table[:-1][real[1:]]
+        alive = np.searchsorted(-self.lengths, -np.arange(self.longest))  # samples with a step t
+        starts = np.cumsum(alive) - alive
+        place = np.arange(self.real_steps) - np.repeat(starts, alive)
+        step_row = self.step_row[: self.longest]
+        rows = np.repeat(step_row, alive) + self.batch_row[place]
+        later = rows[alive[0] if self.longest else 0 :]
+        return rows, later, later - np.repeat(np.diff(step_row), alive[1:])
 
     def transitions(self, reverse: bool) -> tuple[np.ndarray, ...]:
         """Which state follows which, for a direction.
@@ -104,17 +105,22 @@ class Layout:
         first, sample : ndarray of int64
             Rows of first steps, and the samples they are of, in the caller's batch.
         """
-        found = self._transitions.get(reverse)
-        if found is None:
-            rows, later, earlier = self._real()
-            alive = int(np.count_nonzero(self.lengths))
-            start = self.lengths[:alive] - 1 if reverse else np.zeros(alive, np.int64)
-            first = self.step_row[start] + self.batch_row[:alive]
-            with_past, past = (earlier, later) if reverse else (later, earlier)
-            found = rows, with_past, past, first, self.order[:alive]
-            if self.rows <= ROWS_KEPT:
-                self._transitions[reverse] = found
-        return found
+        found = self._transitions or self._both_transitions()
+        if self.rows <= ROWS_KEPT:
+            self._transitions = found
+        return found[reverse]
+
+    def _both_transitions(self) -> tuple[tuple[np.ndarray, ...], ...]:
+        rows, later, earlier = self._real()
+        alive = int(np.count_nonzero(self.lengths))
+        sample, last = self.order[:alive], self.lengths[:alive] - 1
+        first, first_in_reverse = (
+            self.step_row[t] + self.batch_row[:alive] for t in (np.zeros_like(last), last)
+        )
+        return (
+            (rows, later, earlier, first, sample),
+            (rows, earlier, later, first_in_reverse, sample),
+        )
 
 
 # Making a layout takes NumPy tens of microseconds, so those of small calls are kept for the next
