@@ -295,11 +295,9 @@ class _Call:
         if isinstance(x, PackedSequence):
             if lengths is not None:
                 raise ValueError("lengths must be None with a PackedSequence, which has its own")
-            expected = (("sum of lengths",),)
-            data = validation.features(
-                "x.data", x.data, self.dtype, features, expected, self.place
-            )
             self.layout = layouts.packed(x)
+            expected = (("sum of lengths",),)
+            data = validation.features("x.data", x.data, self.dtype, features, expected, self.place)
         else:
             expected = (("N", "L") if self.batch_first else ("L", "N"), ("L",))
             data = validation.features("x", x, self.dtype, features, expected, self.place)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import numba_rnn as nr
 from numba_rnn import layout as layouts
 from numba_rnn import reference
 from numba_rnn.parameters import places, rnn_shapes, size, views
@@ -18,11 +19,10 @@ def close(ours, theirs, name):
 def problem_layout(kind, L, N, lengths):
     """Layout of padded, batch_first, lengths or packed input, and the lengths."""
     if kind == "packed":
-        order = np.argsort(-lengths, kind="stable")
-        sizes = (lengths[None] > np.arange(lengths.max())[:, None]).sum(1)
-        return layouts.packed(sizes, order)
+        rows = np.zeros((L, N, 1))
+        return layouts.packed(nr.pack_padded_sequence(rows, lengths, enforce_sorted=False))
     if kind == "lengths":
-        return layouts.padded_lengths(L, False, lengths)
+        return layouts.padded(L, N, False, lengths)
     return layouts.padded(L, N, kind == "batch_first")
 
 

@@ -4,6 +4,7 @@
 """
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -75,7 +76,11 @@ def test_grid(plan, H, kind, options, monkeypatch):
 
 
 def test_the_simulated_grid_shows_a_missing_barrier(monkeypatch):
-    of_the_block_alone = lambda *_: threading.current_thread().syncthreads()  # noqa: E731
+    def of_the_block_alone(*_):
+        thread = threading.current_thread()
+        time.sleep(0.1 * thread.blockIdx.x)  # so that the first block is ahead of the second
+        thread.syncthreads()
+
     monkeypatch.setattr(grid, "wait_for_all", of_the_block_alone)
     plan = Plan("grid", Split(16, 8, 4, 1, 1), 2, 1, 1)
     with simulator.concurrent_blocks(), pytest.raises(AssertionError, match="output"):

@@ -290,8 +290,8 @@ def test_nothing_is_copied_to_or_from_the_host(monkeypatch):
     uploaded, to_device = [], cuda.to_device
     monkeypatch.setattr(cuda, "to_device", lambda a, *k: uploaded.append(a) or to_device(a, *k))
     monkeypatch.setattr(array, "__array__", lambda *a: copied.append("__array__"), raising=False)
-    for _ in range(2):
-        tape = rnn.forward(x, lengths=[4, 2, 0])
+    for lengths in ([4, 1, 0], [4, 3, 0], [4, 3, 0]):
+        tape = rnn.forward(x, lengths=lengths)
         head = readout.forward(tape.output)
         _, slope = nr.losses.mse(head.output, y, weights)
         head_grads = head.backward(slope)
@@ -299,7 +299,7 @@ def test_nothing_is_copied_to_or_from_the_host(monkeypatch):
         norm = nr.optim.clip_grad_norm([grads.flat, head_grads.flat], 1e-3)
         opt.step([grads.flat, head_grads.flat])
     assert copied == []
-    assert {a.dtype for a in uploaded} == {np.dtype(np.int64)}  # of lengths, once a call
+    assert {a.dtype for a in uploaded} == {np.dtype(np.int64)}  # of lengths, once for each
     assert len(uploaded) == 2
     monkeypatch.undo()
     assert to_cpu(norm)[()] > 1e-3
