@@ -13,8 +13,14 @@ so nothing is ever transposed, padded or packed in order to be computed on.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from . import validation
+
+if TYPE_CHECKING:
+    from .packed import PackedSequence
 
 ROWS_KEPT = 1 << 14  # rows of layouts that keep their tables, as layouts of small calls live on
 
@@ -31,6 +37,9 @@ class Layout:
         Samples come longest first; `order` gives their places in the caller's batch.
     index : ndarray of int64, shape (L + 3·N,)
         These four, one after the other: kernels get them as one.
+    packing : tuple of (ndarray or None) or None
+        batch_sizes, sorted_indices and unsorted_indices where the input is packed. Nothing can
+        write to them: they are handed out with every result.
     batch, longest, real_steps : int
     has_padding : bool
         Whether some rows are no real step.
@@ -45,18 +54,20 @@ class Layout:
         batch_row: np.ndarray,
         lengths: np.ndarray,
         order: np.ndarray,
+        packing: tuple[np.ndarray | None, ...] | None = None,
     ) -> None:
-        self.rows, self.step_row, self.batch_row = rows, step_row, batch_row
-        self.lengths, self.order = lengths, order
+        self.rows, self.batch, self.packing = rows, len(lengths), packing
+        L, N = len(step_row), self.batch
         self.index = np.concatenate((step_row, batch_row, lengths, order))
-        self.batch = len(lengths)
+        self.step_row, self.batch_row = self.index[:L], self.index[L : L + N]
+        self.lengths, self.order = self.index[L + N : L + 2 * N], self.index[L + 2 * N :]
         self._ends = np.cumsum(lengths)
         self.longest = int(lengths[0]) if self.batch else 0
         self.real_steps = int(self._ends[-1]) if self.batch else 0
         self.has_padding = self.real_steps < rows
-        self.empty = order[lengths == 0] if self.batch and lengths[-1] == 0 else order[:0]
+        self.empty = self.order[self.lengths == 0] if N and lengths[-1] == 0 else self.order[:0]
         self._blocks: dict[int, np.ndarray] = {}
-        self._transitions: dict[bool, tuple[np.ndarray, ...]] = {}
+        self._transitions: tuple[tuple[np.ndarray, ...], ...] = ()
 
     def blocks(self, count: int) -> np.ndarray:
         """Cut the samples into `count` ranges with nearly equal numbers of real steps.
@@ -65,21 +76,22 @@ class Layout:
         """
         bounds = self._blocks.get(count)
         if bounds is None:
-            bounds = np.zeros(count + 1, np.int64)
-            if count > 1:
-                shares = self.real_steps * np.arange(1, count) / count
-                # The sample in which a share ends goes to the side where more of it lies.
-                middles = self._ends - self.lengths / 2
-                bounds[1:-1] = np.searchsorted(middles, shares)
-            bounds[-1] = self.batch
+            # The sample in which a share ends goes to the side where more of it lies.
+            shares = [2 * self.real_steps * part / count for part in range(1, count)]
+            inner = np.searchsorted(2 * self._ends - self.lengths, shares).tolist()
+            bounds = np.array([0, *inner, self.batch], np.int64)
             self._blocks[count] = bounds
         return bounds
 
     def _real(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows of all real steps in time order; rows of steps t and t - 1 where both are real."""
-        table = self.step_row[:, None] + self.batch_row
-        real = np.arange(len(self.step_row))[:, None] < self.lengths
-        return table[real], table[1:][real[1:]], table[:-1][real[1:]]
+        alive = np.searchsorted(-self.lengths, -np.arange(self.longest))  # samples with a step t
+        starts = np.cumsum(alive) - alive
+        place = np.arange(self.real_steps) - np.repeat(starts, alive)
+        step_row = self.step_row[: self.longest]
+        rows = np.repeat(step_row, alive) + self.batch_row[place]
+        later = rows[alive[0] if self.longest else 0 :]
+        return rows, later, later - np.repeat(np.diff(step_row), alive[1:])
 
     def transitions(self, reverse: bool) -> tuple[np.ndarray, ...]:
         """Which state follows which, for a direction.
@@ -93,43 +105,88 @@ class Layout:
         first, sample : ndarray of int64
             Rows of first steps, and the samples they are of, in the caller's batch.
         """
-        found = self._transitions.get(reverse)
-        if found is None:
-            rows, later, earlier = self._real()
-            alive = int(np.count_nonzero(self.lengths))
-            start = self.lengths[:alive] - 1 if reverse else np.zeros(alive, np.int64)
-            first = self.step_row[start] + self.batch_row[:alive]
-            with_past, past = (earlier, later) if reverse else (later, earlier)
-            found = rows, with_past, past, first, self.order[:alive]
-            if self.rows <= ROWS_KEPT:
-                self._transitions[reverse] = found
-        return found
+        found = self._transitions or self._both_transitions()
+        if self.rows <= ROWS_KEPT:
+            self._transitions = found
+        return found[reverse]
+
+    def _both_transitions(self) -> tuple[tuple[np.ndarray, ...], ...]:
+        rows, later, earlier = self._real()
+        alive = int(np.count_nonzero(self.lengths))
+        sample, last = self.order[:alive], self.lengths[:alive] - 1
+        first, first_in_reverse = (
+            self.step_row[t] + self.batch_row[:alive] for t in (np.zeros_like(last), last)
+        )
+        return (
+            (rows, later, earlier, first, sample),
+            (rows, earlier, later, first_in_reverse, sample),
+        )
 
 
-@lru_cache(maxsize=32)
-def padded(steps: int, batch: int, batch_first: bool) -> Layout:
-    """Layout of (L, N, .) or, batch first, (N, L, .) without lengths."""
+# Making a layout takes NumPy tens of microseconds, so those of small calls are kept for the next
+# call with the same content. Their index arrays are made from the bytes that were looked up: no
+# later change of the caller's arrays can reach them.
+
+
+def padded(steps: int, batch: int, batch_first: bool, lengths: Any = None) -> Layout:
+    """Layout of (L, N, .) or, batch first, (N, L, .), perhaps with a length for each sample.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If lengths are not one integer for each sample, 0 to L.
+    """
+    content = None if lengths is None else validation.index_array("lengths", lengths).tobytes()
+    make = _kept_padded if steps * batch <= ROWS_KEPT else _padded
+    return make(steps, batch, batch_first, content)
+
+
+def _padded(steps: int, batch: int, batch_first: bool, content: bytes | None) -> Layout:
     place = np.arange(batch, dtype=np.int64)
-    step = np.arange(steps, dtype=np.int64)
-    lengths = np.full(batch, steps, np.int64)
-    if batch_first:
-        return Layout(steps * batch, step, place * steps, lengths, place)
-    return Layout(steps * batch, step * batch, place, lengths, place)
-
-
-def padded_lengths(steps: int, batch_first: bool, lengths: np.ndarray) -> Layout:
-    """Layout of padded input with a length for each sample, in the caller's order."""
-    full = padded(steps, len(lengths), batch_first)
+    step_row = np.arange(steps, dtype=np.int64) * (1 if batch_first else batch)
+    batch_row = place * steps if batch_first else place
+    if content is None:
+        return Layout(steps * batch, step_row, batch_row, np.full(batch, steps, np.int64), place)
+    lengths = np.frombuffer(content, np.int64)
+    lengths = validation.lengths("lengths", lengths, batch, steps, zero_allowed=True)
     order = np.argsort(-lengths, kind="stable")
-    return Layout(full.rows, full.step_row, full.batch_row[order], lengths[order], order)
+    return Layout(steps * batch, step_row, batch_row[order], lengths[order], order)
 
 
-def packed(batch_sizes: np.ndarray, sorted_indices: np.ndarray | None) -> Layout:
-    """Layout of the data of a packed sequence."""
-    batch = int(batch_sizes[0])
-    ends = np.cumsum(batch_sizes)
-    # Sample i has a step t where batch_sizes[t] > i, so its length is the number of such t.
-    lengths = np.searchsorted(-batch_sizes, -np.arange(batch), side="left").astype(np.int64)
-    place = np.arange(batch, dtype=np.int64)
-    order = place if sorted_indices is None else sorted_indices
-    return Layout(int(ends[-1]), ends - batch_sizes, place, lengths, order)
+def packed(sequence: PackedSequence) -> Layout:
+    """Layout of the data of a packed sequence, with its index arrays as `packing`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the sequence is malformed.
+    """
+    data, *index = sequence
+    if not all(array is None or _is_plain(array) for array in index):
+        data, *index = validation.packed_sequence(*sequence)
+    content = (None if array is None else array.tobytes() for array in index)
+    make = _kept_packed if len(data) <= ROWS_KEPT else _packed
+    return make(len(data), *content)
+
+
+def _packed(rows: int, *content: bytes | None) -> Layout:
+    index = (None if part is None else np.frombuffer(part, np.int64) for part in content)
+    sizes, order, back = validation.packing(rows, *index)
+    packing = tuple(None if part is None else _fixed(part) for part in (sizes, order, back))
+    # Sample i has a step t where sizes[t] > i, so its length is the number of such t.
+    place = np.arange(sizes[0], dtype=np.int64)
+    lengths = np.searchsorted(-sizes, -place, side="left").astype(np.int64)
+    order = place if order is None else order
+    return Layout(rows, np.cumsum(sizes) - sizes, place, lengths, order, packing)
+
+
+def _fixed(array: np.ndarray) -> np.ndarray:
+    """Copy integers into memory that nothing can write to."""
+    return np.frombuffer(array.tobytes(), np.int64)
+
+
+def _is_plain(array: Any) -> bool:
+    return type(array) is np.ndarray and array.dtype == np.int64 and array.ndim == 1
+
+
+_kept_padded, _kept_packed = lru_cache(maxsize=32)(_padded), lru_cache(maxsize=32)(_packed)

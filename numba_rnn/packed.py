@@ -105,12 +105,8 @@ unsorted_indices=[1 2 0])
 
     @classmethod
     def _of_checked(cls, data: np.ndarray, *index: np.ndarray | None) -> PackedSequence:
-        """Lay data out as a packed sequence that was checked; the index arrays are copied."""
-        own = [None if array is None else array.copy() for array in index]
-        for array in own:
-            if array is not None:
-                array.flags.writeable = False
-        return super().__new__(cls, data, *own)
+        """Lay data out as a packed sequence that was checked, with the layout's index arrays."""
+        return super().__new__(cls, data, *index)
 
     @classmethod
     def _make(cls, iterable: Iterable[Any]) -> PackedSequence:

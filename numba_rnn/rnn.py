@@ -253,8 +253,8 @@ class RNN(Parametrised):
         outputs, h_n = call.run(weights, keep=True)
         layer_outputs = [read_only(call.shaped(output)) for output in outputs]
         output = layer_outputs[-1]
-        if call.packed is not None:
-            output = PackedSequence._of_checked(output, *call.packed[1:])
+        if call.packing is not None:
+            output = PackedSequence._of_checked(output, *call.packing)
 
         def backward(grad_output: Any, grad_h_n: Any, state_gradients: bool) -> Gradients:
             return call.backward(weights, outputs, grad_output, grad_h_n, state_gradients)
@@ -286,21 +286,19 @@ class _Call:
         self.shapes, self.batch_first = rnn._shapes, rnn.batch_first
         features, states = rnn.input_size, rnn.num_layers * rnn._directions
         self.width = rnn._directions * rnn.hidden_size
-        self.packed: tuple | None = None
         self.unbatched = False
         if isinstance(x, PackedSequence):
             if lengths is not None:
                 raise ValueError("lengths must be None with a PackedSequence, which has its own")
-            self.packed = validation.packed_sequence(*x)
-            data = validation.features(
-                "x.data", self.packed[0], self.dtype, features, (("sum of lengths",),)
-            )
-            self.layout = layouts.packed(self.packed[1], self.packed[2])
+            expected = (("sum of lengths",),)
+            data = validation.features("x.data", x.data, self.dtype, features, expected)
+            self.layout = layouts.packed(x)
         else:
             expected = (("N", "L") if self.batch_first else ("L", "N"), ("L",))
             data = validation.features("x", x, self.dtype, features, expected)
             self.unbatched = data.ndim == 2
             self.layout = self._padded_layout(data, lengths)
+        self.packing = self.layout.packing
         self.leading = data.shape[:-1]
         batch = () if self.unbatched else (self.layout.batch,)
         self.state_shape = (states, *batch, rnn.hidden_size)
@@ -320,14 +318,11 @@ class _Call:
             steps, batch = data.shape[0], 1
         else:
             batch, steps = data.shape[:2] if batch_first else data.shape[1::-1]
-        if lengths is None:
-            return layouts.padded(steps, batch, batch_first)
-        if self.unbatched:
+        if self.unbatched and lengths is not None:
             raise ValueError(
                 f"lengths must be None with unbatched input, got x of shape {data.shape}"
             )
-        lengths = validation.lengths("lengths", lengths, batch, steps, zero_allowed=True)
-        return layouts.padded_lengths(steps, batch_first, lengths)
+        return layouts.padded(steps, batch, batch_first, lengths)
 
     def run(self, weights: np.ndarray, keep: bool) -> tuple[list[np.ndarray], np.ndarray]:
         return self.stack.forward(
@@ -340,9 +335,9 @@ class _Call:
 
     def like_input(self, rows: np.ndarray) -> np.ndarray | PackedSequence:
         """Rows as what the caller's x was: packed for packed."""
-        if self.packed is None:
+        if self.packing is None:
             return self.shaped(rows)
-        return PackedSequence._of_checked(rows, *self.packed[1:])
+        return PackedSequence._of_checked(rows, *self.packing)
 
     def state(self, h: np.ndarray) -> np.ndarray:
         return h.reshape(self.state_shape)
@@ -361,7 +356,7 @@ class _Call:
             raise ValueError("grad_output or grad_h_n must be given, got None for both")
         if grad_output is not None:
             if isinstance(grad_output, PackedSequence):
-                grad_output = validation.same_packing("grad_output", grad_output, self.packed)
+                grad_output = self._data_of(grad_output)
             shape = (*self.leading, self.width)
             grad_output = validation.shaped("grad_output", grad_output, shape, self.dtype)
             grad_output = self.backend.rows(grad_output, self.width)
@@ -381,11 +376,17 @@ class _Call:
             _shapes=self.shapes,
         )
 
+    def _data_of(self, grad_output: PackedSequence) -> np.ndarray:
+        """Rows of a packed gradient, which must be laid out as x was."""
+        if self.packing is not None and layouts.packed(grad_output) is self.layout:
+            return grad_output.data
+        return validation.same_packing("grad_output", grad_output, self.packing)
+
     def _time_major(self, states: list[np.ndarray]) -> np.ndarray:
         """dL/dh_t of all layers, (R, D·H) each, as (num_layers·D, L, N, H), or packed rows."""
         D, H = self.stack.directions, self.stack.hidden_size
         apart = [layer[:, d * H : (d + 1) * H] for layer in states for d in range(D)]
-        if self.packed is not None:
+        if self.packing is not None:
             return np.stack(apart)
         together = np.stack([rows.reshape(*self.leading, H) for rows in apart])
         if self.batch_first and not self.unbatched:

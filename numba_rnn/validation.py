@@ -265,11 +265,20 @@ def packed_sequence(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Return the four parts of a well-formed packed sequence as arrays.
 
-    `data` is passed on as it is, not copied. The three index arrays are new int64 arrays, so that
-    what was checked is what is used, whatever happens to the caller's own. An index array that is
-    missing is derived from the other one.
+    `data` is passed on as it is, not copied.
     """
     data = any_array("data", data, 1)
+    return data, *packing(len(data), batch_sizes, sorted_indices, unsorted_indices)
+
+
+def packing(
+    rows: int, batch_sizes: Any, sorted_indices: Any = None, unsorted_indices: Any = None
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Return the index arrays of a packed sequence with that many rows of data.
+
+    They are new int64 arrays, so that what was checked is what is used, whatever happens to the
+    caller's own. Of the two orders, one that is missing is derived from the other.
+    """
     sizes = index_array("batch_sizes", batch_sizes)
     if sizes.size == 0:
         raise ValueError("batch_sizes must hold at least one step, got none")
@@ -281,17 +290,15 @@ def packed_sequence(
             f"batch_sizes must not grow, got {sizes[k]} followed by {sizes[k + 1]} at index {k + 1}"
         )
     ends = np.cumsum(sizes)  # a sum that overflows shows as a negative end
-    if ends[-1] != len(data) or ends.min() < 0:
+    if ends[-1] != rows or ends.min() < 0:
         total = sum(sizes.tolist())
-        raise ValueError(
-            f"batch_sizes must sum to the {len(data)} rows of data, got a sum of {total}"
-        )
+        raise ValueError(f"batch_sizes must sum to the {rows} rows of data, got a sum of {total}")
     batch = int(sizes[0])
     if sorted_indices is not None and unsorted_indices is not None:
         order = index_array("sorted_indices", sorted_indices)
         back = index_array("unsorted_indices", unsorted_indices)
         if _undo_each_other(order, back, batch):  # the rest only finds out what is wrong
-            return data, sizes, order, back
+            return sizes, order, back
     order = None if sorted_indices is None else _order("sorted_indices", sorted_indices, batch)
     back = None if unsorted_indices is None else _order("unsorted_indices", unsorted_indices, batch)
     if order is not None and back is not None:
@@ -306,7 +313,7 @@ def packed_sequence(
         back = _inverse(order)
     elif back is not None:
         order = _inverse(back)
-    return data, sizes, order, back
+    return sizes, order, back
 
 
 def _order(name: str, value: Any, batch: int) -> np.ndarray:
@@ -418,22 +425,22 @@ def total_length(name: str, value: Any, longest: int) -> int:
     return total
 
 
-def same_packing(name: str, value: Any, packed: tuple | None) -> np.ndarray:
-    """Return the data of a PackedSequence that is laid out as another one, given by its parts."""
-    if packed is None:
+def same_packing(name: str, value: Any, packing: tuple | None) -> np.ndarray:
+    """Return the data of a PackedSequence that is laid out as another one, given by its indices."""
+    if packing is None:
         raise TypeError(
             f"{name} must be an array, as x was no PackedSequence, got {describe(value)}"
         )
     data, sizes, order, _ = packed_sequence(*value)
-    if not np.array_equal(sizes, packed[1]):
+    if not np.array_equal(sizes, packing[0]):
         raise ValueError(
-            f"{name} must have the batch_sizes of x, {packed[1].tolist()}, got {sizes.tolist()}"
+            f"{name} must have the batch_sizes of x, {packing[0].tolist()}, got {sizes.tolist()}"
         )
     plain = np.arange(sizes[0])
     if not np.array_equal(
-        plain if order is None else order, plain if packed[2] is None else packed[2]
+        plain if order is None else order, plain if packing[1] is None else packing[1]
     ):
-        raise ValueError(f"{name} must have the sorted_indices of x, {packed[2]}, got {order}")
+        raise ValueError(f"{name} must have the sorted_indices of x, {packing[1]}, got {order}")
     return data
 
 
