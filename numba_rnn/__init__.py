@@ -18,9 +18,11 @@ from . import forks as forks  # now, while this is the process that may fork
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from . import losses, optim, reference
+    from . import datasets, estimators, losses, optim, plotting, reference
     from .cell import RNNCell
+    from .files import load, save
     from .linear import Linear
+    from .onnx_export import to_onnx
     from .packed import (
         PackedSequence,
         pack_padded_sequence,
@@ -32,9 +34,10 @@ if TYPE_CHECKING:
     )
     from .prepare import warmup
     from .rnn import RNN
+    from .torch_bridge import from_torch, to_torch
     from .versions import show_versions
 
-_MODULES = ("losses", "optim", "reference")
+_MODULES = ("datasets", "estimators", "losses", "optim", "plotting", "reference")
 _NAMES = {
     "RNN": "rnn",
     "RNNCell": "cell",
@@ -46,6 +49,11 @@ _NAMES = {
     "unpack_sequence": "packed",
     "pad_sequence": "packed",
     "unpad_sequence": "packed",
+    "save": "files",
+    "load": "files",
+    "to_onnx": "onnx_export",
+    "from_torch": "torch_bridge",
+    "to_torch": "torch_bridge",
     "show_versions": "versions",
     "warmup": "prepare",
 }
@@ -55,14 +63,22 @@ __all__ = [
     "Linear",
     "PackedSequence",
     "RNNCell",
+    "datasets",
+    "estimators",
+    "from_torch",
+    "load",
     "losses",
     "optim",
     "pack_padded_sequence",
     "pack_sequence",
     "pad_packed_sequence",
     "pad_sequence",
+    "plotting",
     "reference",
+    "save",
     "show_versions",
+    "to_onnx",
+    "to_torch",
     "unpack_sequence",
     "unpad_sequence",
     "warmup",

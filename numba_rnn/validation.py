@@ -6,8 +6,10 @@ any work, so that a refused call has changed nothing.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,6 +116,13 @@ def dropout(name: str, value: Any, num_layers: int) -> float:
             stacklevel=5,  # the caller of the constructor
         )
     return probability
+
+
+def path(name: str, value: Any) -> Path:
+    """Return the place of a file."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a str or a path, got {describe(value)}")
+    return Path(value)
 
 
 # --- parameters ---------------------------------------------------------------------------------

@@ -3,10 +3,12 @@
 import importlib
 import inspect
 import pkgutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from processes import environment
 
 FOLDER = Path(__file__).resolve().parent.parent / "asv_bench"
 KINDS = ("time_", "track_", "peakmem_")
@@ -58,3 +60,14 @@ def test_a_benchmark_runs(benchmark):
     finally:
         if hasattr(bench, "teardown"):
             bench.teardown(*smallest)
+
+
+def test_the_comparison_on_vowels_runs(torch):
+    command = [sys.executable, FOLDER / "vowels.py", "--rounds", "2", "--epochs", "2"]
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, timeout=300, check=True
+    )
+    ours, theirs = (line.split() for line in done.stdout.splitlines()[1:3])
+    assert (ours[0], theirs[0]) == ("numba_rnn", "torch")
+    assert ours[4] == theirs[4]  # from the same weights on the same batches, the same accuracy
+    assert "torch's time / ours" in done.stdout

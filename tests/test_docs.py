@@ -53,7 +53,9 @@ if importlib.util.find_spec("numba_cuda") is None:  # which the CUDA backend can
 
 
 @pytest.mark.parametrize("name", ["numba_rnn", *MODULES])
-def test_docstring_examples_run(name):
+def test_docstring_examples_run(name, request):
+    if name == "numba_rnn.torch_bridge":
+        request.getfixturevalue("torch")  # its examples make torch's modules
     module = importlib.import_module(name)
     assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
 
@@ -66,12 +68,15 @@ def test_docstring_examples_are_found():
 
 def public_objects():
     """Yield name and object of all that is public, methods included."""
-    modules = {"nr": nr, "losses": nr.losses, "optim": nr.optim, "reference": nr.reference}
+    modules = {"nr": nr}
+    for name in ("datasets", "estimators", "losses", "optim", "plotting", "reference"):
+        modules[name] = getattr(nr, name)
     for prefix, module in modules.items():
         names = getattr(module, "__all__", None) or [n for n in vars(module) if n[0] != "_"]
         for name in names:
             value = getattr(module, name)
-            if inspect.ismodule(value) or not value.__module__.startswith("numba_rnn"):
+            own = getattr(value, "__module__", "")  # a dict has none
+            if inspect.ismodule(value) or not own.startswith("numba_rnn"):
                 continue
             yield f"{prefix}.{name}", value
             if inspect.isclass(value):

@@ -45,3 +45,30 @@ def test_train_on_gpu_says_what_to_install():
     assert printed.startswith("This example needs a GPU") and printed.endswith("2\n")
     for word in ("CUDA arrays need", "numba_rnn[cuda13]", "numba_rnn[cuda12]"):
         assert word in printed
+
+
+def test_train_by_hand(capsys):
+    # 1 where it has not halved the error of who always answers the same
+    assert load("train_by_hand").main(["--steps", "8", "--batches", "600"]) == 0
+    assert "steps from the end" in capsys.readouterr().out
+
+
+def test_lbfgs(capsys):
+    assert load("lbfgs").main(["--iterations", "200"]) == 0  # 1 where Adam is better
+    printed = capsys.readouterr().out
+    assert "L-BFGS" in printed and "Adam" in printed
+
+
+def test_classify_speakers(capsys):
+    assert load("classify_speakers").main([]) == 0  # 1 where the accuracy is below 0.95
+    assert "test accuracy: 0.9" in capsys.readouterr().out
+
+
+def test_export_onnx(tmp_path, capsys):
+    output = tmp_path / "speakers.onnx"
+    assert load("export_onnx").main(["--epochs", "2", "--output", str(output)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "speakers.onnx",
+        "speakers.safetensors",
+    ]
+    assert "largest difference" in capsys.readouterr().out

@@ -1,0 +1,47 @@
+"""Estimators with scikit-learn's conventions for whole series: fit, predict, score.
+
+    >>> import numpy as np
+    >>> from numba_rnn.estimators import RNNRegressor
+    >>> x = np.random.default_rng(0).normal(size=(100, 10, 2))  # 100 series of 10 steps
+    >>> model = RNNRegressor(16, n_iter_no_change=np.inf, max_iter=20, random_state=0)
+    >>> model.fit(x, x[:, -3:, 0].sum(axis=1)).predict(x[:5]).shape
+    (5,)
+
+They need scikit-learn: ``pip install 'numba_rnn[sklearn]'``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ..extras import need
+
+if TYPE_CHECKING:
+    from .backtesting import Backtest
+    from .forecasting import RNNForecaster
+    from .supervised import EXPECTED_FAILED_CHECKS, RNNClassifier, RNNRegressor
+
+need("sklearn", "sklearn", "numba_rnn.estimators")
+
+_NAMES = {
+    "Backtest": "backtesting",
+    "EXPECTED_FAILED_CHECKS": "supervised",
+    "RNNClassifier": "supervised",
+    "RNNForecaster": "forecasting",
+    "RNNRegressor": "supervised",
+}
+
+__all__ = ["EXPECTED_FAILED_CHECKS", "Backtest", "RNNClassifier", "RNNForecaster", "RNNRegressor"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

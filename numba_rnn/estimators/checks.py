@@ -1,0 +1,263 @@
+"""Checks of what an estimator is given: its parameters, X and y.
+
+Single values are checked by `numba_rnn.validation`, tables by scikit-learn, as its users know it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from .. import validation
+from .sequences import Sequences
+from .training import Settings
+
+SOLVERS = ("adam", "sgd", "rmsprop", "lbfgs")
+POOLINGS = ("last", "mean", "max")
+
+
+def settings(parameters: Mapping[str, Any]) -> Settings:
+    """Return what rules the training.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not as described, or two of them contradict one another.
+    """
+    get, real = parameters.__getitem__, validation.real
+    for name in ("hidden_size", "num_layers"):
+        validation.positive_int(name, get(name))
+    for name in ("bidirectional", "standardize", "warm_start", "early_stopping"):
+        validation.flag(name, get(name))
+    validation.choice("nonlinearity", get("nonlinearity"), validation.NONLINEARITIES)
+    validation.choice("pooling", get("pooling"), POOLINGS)
+    solver = validation.choice("solver", get("solver"), SOLVERS)
+    real("dropout", get("dropout"), 0, 1)
+    validation.float_dtype("dtype", get("dtype"))
+    batch_size, truncation = get("batch_size"), get("truncation")
+    if not (isinstance(batch_size, str) and batch_size == "auto"):
+        batch_size = validation.positive_int("batch_size", batch_size)
+    if truncation is not None:
+        truncation = validation.positive_int("truncation", truncation)
+        if get("bidirectional"):
+            raise ValueError(
+                "truncation must be None with bidirectional=True, whose second direction begins "
+                f"at the end of a series, got {truncation}"
+            )
+        if solver == "lbfgs":
+            raise ValueError(
+                f'truncation must be None with solver="lbfgs", which needs the whole gradient, '
+                f"got {truncation}"
+            )
+    if solver == "lbfgs" and get("dropout") != 0:
+        raise ValueError(
+            f'dropout must be 0 with solver="lbfgs", whose loss must not change from one call to '
+            f"the next, got {get('dropout')}"
+        )
+    clip_norm = get("clip_norm")
+    patience = get("n_iter_no_change")
+    if not (isinstance(patience, float) and patience == math.inf):
+        patience = validation.positive_int("n_iter_no_change", patience)
+    verbose = get("verbose")
+    if not isinstance(verbose, (bool, np.bool_)):
+        verbose = real("verbose", verbose, 0)
+    if get("early_stopping"):
+        real("validation_fraction", get("validation_fraction"), 0, 1, open_low=True, open_high=True)
+    return Settings(
+        solver=solver,
+        alpha=real("alpha", get("alpha"), 0, open_high=True),
+        batch_size=None if batch_size == "auto" else batch_size,
+        learning_rate_init=real(
+            "learning_rate_init", get("learning_rate_init"), 0, open_low=True, open_high=True
+        ),
+        max_iter=validation.positive_int("max_iter", get("max_iter")),
+        shuffle=validation.flag("shuffle", get("shuffle")),
+        clip_norm=None if clip_norm is None else real("clip_norm", clip_norm, 0, open_low=True),
+        truncation=truncation,
+        tol=real("tol", get("tol"), 0, open_high=True),
+        n_iter_no_change=patience,
+        verbose=bool(verbose),
+    )
+
+
+# --- X and y ------------------------------------------------------------------------------------
+
+
+def is_list_of_series(value: Any) -> bool:
+    """Whether this is a list of arrays, frames or series: one a sequence. A list of lists isn't."""
+    if isinstance(value, np.ndarray):
+        if value.dtype != object or value.ndim != 1:
+            return False
+    elif not isinstance(value, (list, tuple)):
+        return False
+    return len(value) > 0 and all(len(getattr(entry, "shape", ())) > 0 for entry in value)
+
+
+def series_list(name: str, value: Any, *, labels: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows (R, F) of a list of arrays, (R,) where they have one axis, and their lengths.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are neither all (T_i,) nor all (T_i, F) with one F and at least one step, or, but
+        for labels, an entry is no finite number.
+    """
+    arrays = [np.asarray(entry) for entry in value]
+    first = arrays[0].shape
+    for k, array in enumerate(arrays):
+        if array.ndim not in (1, 2) or array.shape[1:] != first[1:]:
+            raise ValueError(
+                f"{name} must be a list of arrays (T_i,), or of arrays (T_i, F) with one F, got "
+                f"shapes {first} of {name}[0] and {array.shape} of {name}[{k}]"
+            )
+        if array.size == 0:
+            raise ValueError(f"{name}[{k}] must not be empty, got shape {array.shape}")
+    rows = np.concatenate(arrays)
+    if not labels:
+        try:
+            rows = numbers(name, rows)
+        except ValueError:
+            for k, array in enumerate(arrays):  # which of them it is
+                numbers(f"{name}[{k}]", array)
+            raise
+    return rows, np.array([len(array) for array in arrays])
+
+
+def numbers(name: str, value: Any) -> np.ndarray:
+    """Return an array of finite numbers, in float64 where it isn't float32."""
+    return check_array(
+        value, dtype=[np.float64, np.float32], ensure_2d=False, allow_nd=True, input_name=name
+    )
+
+
+def plain(value: Any) -> np.ndarray:
+    """Return an array_like as an array, be its rows of one length."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            "X must be an array, or a list of arrays where lengths differ; a list of lists is an "
+            "array, so its rows need one length"
+        ) from error
+
+
+def table(name: str, value: Any) -> np.ndarray:
+    """Return a table (N, T), a column a time step, as an array (N, T, 1) of finite numbers."""
+    array = numbers(name, value)
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} must have shape (n_samples, n_timesteps, n_features) or (n_samples, "
+            f"n_timesteps), or be a list of arrays, got shape {array.shape}"
+        )
+    return array[:, :, None]
+
+
+def array_3d(name: str, value: Any) -> np.ndarray:
+    """Return an array (N, T, F) of finite numbers."""
+    array = numbers(name, value)
+    validation.not_empty(name, array)
+    return array
+
+
+def in_dtype(name: str, rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return rows cast to a dtype that can hold them."""
+    with np.errstate(over="ignore", under="ignore"):
+        cast = rows.astype(dtype, copy=False)
+    if not np.isfinite(cast).all():
+        raise ValueError(
+            f"{name} must hold values that {dtype} can hold, got {np.abs(rows).max():.3g}; "
+            'use dtype="float64" or standardize=True'
+        )
+    return cast
+
+
+@dataclass(frozen=True)
+class TargetForm:
+    """How y was given, and so how predictions are given back.
+
+    Attributes
+    ----------
+    steps : bool
+        Whether there is a target for every step of a series, or one for the series.
+    flat : bool
+        Whether a target is a number or a label, or a vector of them.
+    listed : bool
+        Whether y was a list of arrays.
+    """
+
+    steps: bool
+    flat: bool
+    listed: bool = False
+
+    def shape(self, values: np.ndarray, x: Sequences) -> Any:
+        """Give what belongs to series (N, ...) or steps (R, ...) the form of y."""
+        if not self.steps:
+            return values
+        lengths = x.lengths
+        if self.listed or (lengths != lengths[0]).any():
+            return np.split(values, np.cumsum(lengths)[:-1])
+        return values.reshape(len(x), -1, *values.shape[1:])
+
+
+def target(y: Any, x: Sequences, *, labels: bool) -> tuple[np.ndarray, TargetForm]:
+    """Return targets as rows, (N, K) or with one for each step (R, K), and the form they had.
+
+    Parameters
+    ----------
+    labels : bool
+        Whether they are labels of any type, K = 1, or numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If y doesn't fit X, or its entries are no numbers where there should be some.
+    """
+    if y is None:
+        raise ValueError(
+            "This estimator requires y to be passed, but the target y is None."
+        )  # the words that scikit-learn looks for
+    if is_list_of_series(y):
+        check_consistent_length(x.lengths, y)
+        rows, lengths = series_list("y", y, labels=labels)
+        if (lengths != x.lengths).any():
+            k = int(np.argmax(lengths != x.lengths))
+            raise ValueError(
+                f"y[{k}] must have {x.lengths[k]} steps as X[{k}] has, got {lengths[k]}"
+            )
+        form = TargetForm(steps=True, flat=rows.ndim == 1, listed=True)
+        rows = rows.reshape(len(rows), -1)
+    else:
+        array = np.asarray(y) if labels else numbers("y", y)
+        if array.ndim == 3:
+            validation.not_empty("y", array)
+            check_consistent_length(x.lengths, array)
+            if (x.lengths != array.shape[1]).any():
+                raise ValueError(
+                    f"y of shape {array.shape} must have as many steps as each series of X, whose "
+                    f"lengths are {x.lengths.min()} to {x.lengths.max()}"
+                )
+            rows, form = array.reshape(-1, array.shape[2]), TargetForm(steps=True, flat=False)
+        elif labels:
+            array = column_or_1d(array, warn=True)
+            if array.dtype.kind == "f":
+                numbers("y", array)
+            check_consistent_length(x.lengths, array)
+            rows, form = array[:, None], TargetForm(steps=False, flat=True)
+        elif array.ndim in (1, 2):
+            check_consistent_length(x.lengths, array)
+            rows = array.reshape(len(array), -1)
+            form = TargetForm(steps=False, flat=array.ndim == 1)
+        else:
+            raise ValueError(
+                "y must have one to three axes, (n_samples,), (n_samples, n_targets) or "
+                f"(n_samples, n_timesteps, n_targets), got shape {array.shape}"
+            )
+    if labels and rows.shape[1] != 1:
+        raise ValueError(f"y must have one label a step, got {rows.shape[1]}")
+    return rows, form

@@ -1,0 +1,209 @@
+"""RNN, pooling and readout: loss and gradients of a batch, and prediction.
+
+What `numba_rnn.RNN` and `numba_rnn.Linear` do at each call, checking and copying, is left out: the
+batches are small and thousands of them come, all of one make.
+
+Symbols: N series of a batch, R rows (steps of all of them), W = D·H width of the output of the RNN,
+K outputs of the readout, S = num_layers·D states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from ..dispatch import backend
+from ..layout import Layout
+from ..linear import Linear
+from ..rnn import RNN
+from .pooling import POOLS
+from .sequences import Sequences, pack
+
+Loss = Callable[[np.ndarray, np.ndarray], tuple[float, np.ndarray]]
+ROWS_AT_ONCE = 1 << 15  # of a prediction, so that memory stays small
+
+
+class _Pass(NamedTuple):
+    """The RNN's way forward through a batch, or through a chunk of its steps."""
+
+    x: np.ndarray  # (R, I)
+    layout: Layout
+    h_0: np.ndarray  # (S, N, H)
+    key: np.uint64 | None  # of dropout
+    outputs: list[np.ndarray]  # of each layer, (R, W)
+    h_n: np.ndarray  # (S, N, H)
+
+
+class Network:
+    """An RNN and its readout, with weights of their own in one vector.
+
+    Parameters
+    ----------
+    rnn : RNN
+    head : Linear
+        Both give their weights, and get them back by `store`.
+    pooling : {"last", "mean", "max"} or None
+        What of a series the readout sees; None for every step on its own.
+    loss : callable
+        (prediction, target) -> (value, gradient), as in `numba_rnn.losses`.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (P,)
+        Those of the RNN, then those of the readout.
+    """
+
+    def __init__(self, rnn: RNN, head: Linear, pooling: str | None, loss: Loss) -> None:
+        self.rnn, self.head, self.pooling, self.loss = rnn, head, pooling, loss
+        self.weights = np.concatenate((rnn.flat_parameters, head.flat_parameters))
+        self._rnn_weights, self._head_weights = np.split(self.weights, [rnn.flat_parameters.size])
+        self._backend = backend(self.weights)
+
+    def store(self) -> None:
+        """Give RNN and readout the weights."""
+        self.rnn.flat_parameters, self.head.flat_parameters = self._rnn_weights, self._head_weights
+
+    @property
+    def decayed(self) -> np.ndarray:
+        """Which of the weights are no biases, shape (P,)."""
+        named = (*self.rnn.parameters.items(), *self.head.parameters.items())
+        return np.concatenate([np.full(p.size, name.startswith("weight")) for name, p in named])
+
+    # --- training -------------------------------------------------------------------------------
+
+    def gradients(
+        self, x: Sequences, target: np.ndarray, batch: np.ndarray, truncation: int | None
+    ) -> Iterator[tuple[float, int, np.ndarray]]:
+        """Loss and gradients of a batch: once, or chunk by chunk where steps are truncated.
+
+        Parameters
+        ----------
+        x : Sequences
+        target : ndarray, shape (len(x), ...) or, for every step on its own, (R, ...)
+        batch : ndarray of int64, shape (N,)
+            Places of the series, longest first.
+        truncation : int or None
+            Steps through which gradients flow back, of every series counted from its end. States
+            are carried on from chunk to chunk. Without pooling each chunk has a loss of its own.
+
+        Yields
+        ------
+        value : float
+        count : int
+            Targets that the value is the mean of.
+        gradients : ndarray, shape (P,)
+        """
+        series = x[batch]
+        h = self._no_states(len(batch))
+        passes = []
+        for index, layout, is_last in series.chunks(truncation):
+            keep = is_last or self.pooling != "last"  # or else nothing flows back to here
+            done = self._forward(
+                x.rows.take(index, axis=0), layout, h[:, : layout.batch].copy(), keep
+            )
+            if not is_last:
+                h[:, : layout.batch] = done.h_n
+            if self.pooling is None:
+                yield self._step_gradients(done, target.take(index, axis=0))
+            elif keep:
+                passes.append(done)
+        if self.pooling == "last":
+            yield self._last_gradients(passes[0], target[batch])
+        elif self.pooling is not None:
+            yield self._pooled_gradients(passes, series.lengths, target[batch])
+
+    def _step_gradients(self, done: _Pass, target: np.ndarray) -> tuple[float, int, np.ndarray]:
+        value, grad, head = self._readout_gradients(done.outputs[-1], target)
+        return value, len(target), np.concatenate((self._backward(done, grad, None), head))
+
+    def _last_gradients(self, done: _Pass, target: np.ndarray) -> tuple[float, int, np.ndarray]:
+        value, grad, head = self._readout_gradients(self._last(done.h_n), target)
+        grad_h_n = self._last_backward(grad, done.h_n)
+        return value, len(target), np.concatenate((self._backward(done, None, grad_h_n), head))
+
+    def _pooled_gradients(
+        self, passes: list[_Pass], lengths: np.ndarray, target: np.ndarray
+    ) -> tuple[float, int, np.ndarray]:
+        outputs = np.concatenate([done.outputs[-1] for done in passes])
+        pool = POOLS[self.pooling](outputs, [done.layout for done in passes], lengths)
+        value, grad, head = self._readout_gradients(pool.value, target)
+        ends = np.cumsum([len(done.x) for done in passes])
+        parts = np.split(pool.backward(grad), ends[:-1])
+        rnn = sum(
+            self._backward(done, part, None) for done, part in zip(passes, parts, strict=True)
+        )
+        return value, len(target), np.concatenate((rnn, head))
+
+    # --- prediction -----------------------------------------------------------------------------
+
+    def predict(self, x: Sequences) -> np.ndarray:
+        """Readout of every series, (N, K), or without pooling of every step, (R, K).
+
+        The bits of a series' readout depend on that series alone.
+        """
+        total = int(x.lengths.sum())
+        out = np.empty((len(x) if self.pooling else total, self.head.out_features), x.rows.dtype)
+        place = np.cumsum(x.lengths) - x.lengths  # of the first step of each series in out
+        for batch in x.groups(ROWS_AT_ONCE):
+            lengths = x.lengths[batch]
+            index, layout = pack(x.starts[batch], lengths)
+            h_0 = self._no_states(len(batch))
+            done = self._forward(x.rows.take(index, axis=0), layout, h_0, keep=False)
+            if self.pooling is None:
+                out[pack(place[batch], lengths)[0]] = self._readout(done.outputs[-1])
+            elif self.pooling == "last":
+                out[batch] = self._readout(self._last(done.h_n))
+            else:
+                pool = POOLS[self.pooling](done.outputs[-1], [layout], lengths)
+                out[batch] = self._readout(pool.value)
+        return out
+
+    # --- the parts ------------------------------------------------------------------------------
+
+    def _no_states(self, batch: int) -> np.ndarray:
+        states = self.rnn.num_layers * self.rnn._directions
+        return self._backend.zeros((states, batch, self.rnn.hidden_size), self.weights.dtype)
+
+    def _forward(self, x: np.ndarray, layout: Layout, h_0: np.ndarray, keep: bool) -> _Pass:
+        key = self.rnn._key()
+        outputs, h_n = self.rnn._stack.forward(
+            self._backend, self._rnn_weights, x, h_0, layout, self.rnn.dropout, key, keep
+        )
+        return _Pass(x, layout, h_0, key, outputs, h_n)
+
+    def _backward(
+        self, done: _Pass, grad_output: np.ndarray | None, grad_h_n: np.ndarray | None
+    ) -> np.ndarray:
+        """Gradients of the weights of the RNN."""
+        x, layout, h_0, key, outputs, _ = done
+        return self.rnn._stack.backward(
+            self._backend, self._rnn_weights, x, h_0, layout, self.rnn.dropout, key, outputs,
+            grad_output, grad_h_n, False,
+        )[2]  # fmt: skip
+
+    def _readout(self, x: np.ndarray) -> np.ndarray:
+        return self._backend.linear_forward(x, self._head_weights, self.head.out_features)
+
+    def _readout_gradients(
+        self, x: np.ndarray, target: np.ndarray
+    ) -> tuple[float, np.ndarray, np.ndarray]:
+        """Loss, and its gradients with respect to x and to the weights of the readout."""
+        value, slope = self.loss(self._readout(x), target)
+        grad, weights = self._backend.linear_backward(
+            x, self._head_weights, self.head.out_features, slope
+        )
+        return value, grad, weights
+
+    def _last(self, h_n: np.ndarray) -> np.ndarray:
+        """Last states of the last layer, (N, W), from h_n."""
+        D = self.rnn._directions
+        return h_n[-1] if D == 1 else np.concatenate(h_n[-D:], axis=1)
+
+    def _last_backward(self, grad: np.ndarray, h_n: np.ndarray) -> np.ndarray:
+        """dL/dh_n from dL/d(last states)."""
+        D = self.rnn._directions
+        out = np.zeros_like(h_n)
+        out[-D:] = grad if D == 1 else np.stack(np.split(grad, D, axis=1))
+        return out

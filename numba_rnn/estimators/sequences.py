@@ -1,0 +1,144 @@
+"""Series of one length or of many, as one: their rows, one after the other.
+
+    given                                  rows (R, F)         starts    lengths
+    an array (N, T, F)                     series by series    0, T, ..  T, T, ...
+    a table (N, T), a column a time step   the same, F = 1     0, T, ..  T, T, ...
+    a list of arrays (T_i, F) or (T_i,)    series by series    sums      T_0, T_1, ...
+
+A batch is a choice of series, longest first. It is gathered by one index into the packed layout
+of `numba_rnn.packed`, so that nothing is padded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import layout as layouts
+from ..layout import Layout
+
+POOL = 8  # batches of which the samples are sorted by length, so that they are alike in it
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """Series, their rows one after the other.
+
+    Attributes
+    ----------
+    rows : ndarray, shape (R, F)
+    starts, lengths : ndarray of int64, shape (N,)
+        Series n is ``rows[starts[n] : starts[n] + lengths[n]]``.
+    """
+
+    rows: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray, lengths: np.ndarray) -> Sequences:
+        """All rows, in series of these lengths."""
+        return cls(rows, np.cumsum(lengths) - lengths, lengths)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, which: np.ndarray) -> Sequences:
+        """Some of the series, with the rows of all."""
+        return Sequences(self.rows, self.starts[which], self.lengths[which])
+
+    @property
+    def index(self) -> np.ndarray:
+        """Rows of the series, one series after the other, shape (sum of lengths,)."""
+        ends = np.cumsum(self.lengths)
+        return np.arange(ends[-1]) + np.repeat(self.starts - (ends - self.lengths), self.lengths)
+
+    def batches(self, size: int, rng: np.random.Generator | None = None) -> list[np.ndarray]:
+        """Cut the series into batches of similar length.
+
+        Parameters
+        ----------
+        size : int
+            Series a batch; the last one may have fewer.
+        rng : numpy.random.Generator, optional
+            Shuffles, anew with each call. Without it the series come in their order.
+
+        Returns
+        -------
+        list of ndarray of int64
+            Places of the series, longest first in each batch.
+        """
+        n = len(self)
+        order = np.arange(n) if rng is None else rng.permutation(n)
+        longest_first = order[np.argsort(-self.lengths[order], kind="stable")]
+        if rng is None:
+            return [longest_first[k : k + size] for k in range(0, n, size)]
+        if n > POOL * size:  # or else batches of long series would be the same in every epoch
+            pools = [order[k : k + POOL * size] for k in range(0, n, POOL * size)]
+            parts = [pool[np.argsort(-self.lengths[pool], kind="stable")] for pool in pools]
+        else:
+            parts = [longest_first]
+        found = [part[k : k + size] for part in parts for k in range(0, len(part), size)]
+        return [found[k] for k in rng.permutation(len(found))]
+
+    def groups(self, rows: int) -> Iterator[np.ndarray]:
+        """Cut the series into groups of so many rows at most, or of one series.
+
+        Yields
+        ------
+        ndarray of int64
+            Places of the series, longest first over all groups.
+        """
+        order, begin = np.argsort(-self.lengths, kind="stable"), 0
+        while begin < len(order):
+            end = begin + max(1, rows // int(self.lengths[order[begin]]))
+            yield order[begin:end]
+            begin = end
+
+    def chunks(self, steps: int | None) -> Iterator[tuple[np.ndarray, Layout, bool]]:
+        """Cut series, which come longest first, into chunks of so many steps, and pack each.
+
+        Counted from the end of each series, since the end is what most depends on; None for one
+        chunk. The series of a chunk are the first ones, as many as have begun by then.
+
+        Yields
+        ------
+        index : ndarray of int64
+            Rows of the chunk, packed.
+        layout : Layout
+            Of what the index gathers.
+        is_last : bool
+        """
+        if steps is None:
+            yield *pack(self.starts, self.lengths), True
+            return
+        for later in range((int(self.lengths[0]) - 1) // steps * steps, -1, -steps):
+            lengths = np.clip(self.lengths - later, 0, steps)
+            alive = int(np.count_nonzero(lengths))
+            past = np.maximum(self.lengths[:alive] - later - steps, 0)
+            yield *pack(self.starts[:alive] + past, lengths[:alive]), later == 0
+
+
+def pack(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, Layout]:
+    """Rows of series that come longest first, time-major, and how they lie then."""
+    step = np.arange(lengths[0])[:, None]
+    table = step + starts
+    if lengths[-1] == lengths[0]:
+        return table.ravel(), layouts.padded(len(table), len(lengths), False)
+    real = step < lengths
+    ends = np.cumsum(real.sum(axis=1))
+    place = np.arange(len(lengths))
+    step_row = np.concatenate(([0], ends[:-1]))
+    return table[real], Layout(int(ends[-1]), step_row, place, lengths, place)
+
+
+def spread(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column, in float64; 1 for a column that is constant."""
+    constant = rows.max(axis=0) == rows.min(axis=0)  # rounding would find a spread there too
+    mean = np.where(constant, rows[0], rows.mean(axis=0, dtype=np.float64))
+    distance = np.abs(rows - mean)
+    unit = np.where(constant, 1.0, distance.max(axis=0))  # so that no square overflows
+    scale = unit * np.sqrt(np.mean((distance / unit) ** 2, axis=0))
+    return mean, np.where(constant, 1.0, scale)

@@ -1,0 +1,345 @@
+"""The epochs of a fit: what changes in one, when to stop, and what is left when it goes wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from .. import optim
+from ..extras import need
+from .network import Network
+from .sequences import Sequences
+
+SERIES_AT_ONCE = 256  # of L-BFGS, whose gradient is one of all series
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The parameters of an estimator that rule its training, checked."""
+
+    solver: str
+    alpha: float
+    batch_size: int | None  # None for "auto"
+    learning_rate_init: float
+    max_iter: int
+    shuffle: bool
+    clip_norm: float | None
+    truncation: int | None
+    tol: float
+    n_iter_no_change: float
+    verbose: bool
+
+
+@dataclass
+class History:
+    """What came out of the epochs so far."""
+
+    n_iter: int = 0
+    loss_curve: list[float] = field(default_factory=list)
+    validation_scores: list[float] = field(default_factory=list)
+    best_loss: float = math.inf
+    best_score: float = -math.inf
+    stalled: int = 0  # epochs in a row that brought less than tol
+
+
+def _optimizer(settings: Settings, weights: np.ndarray) -> optim.Optimizer:
+    lr = settings.learning_rate_init
+    if settings.solver == "sgd":
+        return optim.SGD(weights, lr, momentum=0.9, nesterov=True)
+    return {"adam": optim.Adam, "rmsprop": optim.RMSprop}[settings.solver](weights, lr)
+
+
+def _nothing(history: History) -> None:
+    """Show no progress."""
+
+
+class Training:
+    """A network on its way through the epochs.
+
+    Parameters
+    ----------
+    network : Network
+        Its weights are changed in place.
+    settings : Settings
+    rng : numpy.random.Generator
+        For shuffling; the network's dropout draws from the same one.
+    history : History
+        Goes on from here.
+    validate : callable, optional
+        Score of the network on held-back series, for early stopping.
+    save : callable, optional
+        Takes the state after every epoch.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        settings: Settings,
+        rng: np.random.Generator,
+        history: History,
+        validate: Callable[[], float] | None = None,
+        save: Callable[[dict[str, Any], dict[str, np.ndarray]], None] | None = None,
+    ) -> None:
+        self.network, self.settings, self.rng, self.history = network, settings, rng, history
+        self.validate, self.save = validate, save
+        self.best = network.weights.copy()
+        self.evaluations: list[tuple[float, np.ndarray]] = []  # of L-BFGS: value and gradient
+        if settings.solver != "lbfgs":
+            self.optimizer = _optimizer(settings, network.weights)
+        self._decayed = network.decayed
+
+    # --- all that a later epoch depends on ------------------------------------------------------
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what makes the rest of the training the same: a JSON-able part, and arrays."""
+        if self.settings.solver == "lbfgs":
+            values, gradients = zip(*self.evaluations, strict=True)
+            return {}, {"values": np.array(values), "gradients": np.array(gradients)}
+        meta = {"history": asdict(self.history), "rng": self.rng.bit_generator.state}
+        arrays = {"weights": self.network.weights, "best": self.best}
+        arrays |= {f"optimizer.{k}": np.asarray(v) for k, v in self.optimizer.state_dict().items()}
+        return meta, arrays
+
+    def optimizer_state(self) -> dict[str, Any] | None:
+        """Return what the optimiser remembers; L-BFGS forgets."""
+        return None if self.settings.solver == "lbfgs" else self.optimizer.state_dict()
+
+    def resume_optimizer(self, state: dict[str, Any]) -> None:
+        """Let the optimiser go on from a state, with the learning rate of now."""
+        self.optimizer.load_state_dict(state)
+        self.optimizer.lr = self.settings.learning_rate_init
+
+    def load_state(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Go on from a state."""
+        if self.settings.solver == "lbfgs":
+            # SciPy's search can't be entered half-way, but it asks the same questions again.
+            pairs = zip(arrays["values"].tolist(), arrays["gradients"], strict=True)
+            self.evaluations = list(pairs)
+            return
+        self.history.__dict__.update(meta["history"])
+        self.rng.bit_generator.state = meta["rng"]
+        self.network.weights[:], self.best = arrays["weights"], arrays["best"]
+        prefix = "optimizer."
+        self.optimizer.load_state_dict(
+            {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+        )
+
+    # --- epochs ---------------------------------------------------------------------------------
+
+    def run(self, x: Sequences, target: np.ndarray) -> None:
+        """Train until the loss or the validation score stalls, or to the last epoch.
+
+        Parameters
+        ----------
+        x : Sequences
+        target : ndarray, shape (len(x), ...) or, for every step on its own, (R, ...)
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss is no finite number any more; the best weights are restored.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the last epoch came before the training had stalled.
+        UserWarning
+            If the user interrupted it.
+        """
+        go = self._lbfgs if self.settings.solver == "lbfgs" else self._epochs
+        try:
+            with np.errstate(all="ignore"), self._progress(len(x)) as self._show:
+                converged = go(x, target)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=3)
+        except FloatingPointError:
+            self.network.weights[:] = self.best
+            raise
+        else:
+            if not converged and self.settings.n_iter_no_change < self.settings.max_iter:
+                warnings.warn(
+                    f"max_iter={self.settings.max_iter} epochs are over and the loss still gets "
+                    "better. Raise max_iter, or say n_iter_no_change=np.inf where the number of "
+                    "epochs is meant as it stands.",
+                    ConvergenceWarning,
+                    stacklevel=3,
+                )
+        if self.validate is not None:
+            self.network.weights[:] = self.best
+
+    def one_epoch(self, x: Sequences, target: np.ndarray) -> None:
+        """Go once over the data, and once only."""
+        self._show = _nothing
+        with np.errstate(all="ignore"):
+            try:
+                self._finish(self._epoch(x, target))
+            except FloatingPointError:
+                self.network.weights[:] = self.best
+                raise
+
+    def _epochs(self, x: Sequences, target: np.ndarray) -> bool:
+        while not self._stalled() and self.history.n_iter < self.settings.max_iter:
+            self._finish(self._epoch(x, target))
+            if self.save is not None:
+                self.save(*self.state())
+        return self._stalled()
+
+    def _stalled(self) -> bool:
+        return self.history.stalled > self.settings.n_iter_no_change
+
+    def _epoch(self, x: Sequences, target: np.ndarray) -> float:
+        """Change the weights batch by batch; return the mean loss."""
+        settings, network = self.settings, self.network
+        size = min(settings.batch_size or 200, len(x))
+        total, count = 0.0, 0
+        network.rnn.train()
+        try:
+            for batch in x.batches(size, self.rng if settings.shuffle else None):
+                for value, n, grads in network.gradients(x, target, batch, settings.truncation):
+                    value += self._decay(grads, len(batch))
+                    self._check(value)
+                    if settings.clip_norm is not None:
+                        optim.clip_grad_norm(grads, settings.clip_norm)
+                    self.optimizer.step(grads)
+                    total += n * value
+                    count += n
+        finally:
+            network.rnn.eval()
+        self._check(float(network.weights.sum()), "weights")
+        return total / count
+
+    def _decay(self, grads: np.ndarray, series: int) -> float:
+        """Add the gradient of alpha / (2 · series) · |w|² over weights, not biases; return that."""
+        factor = self.settings.alpha / series
+        if factor == 0:
+            return 0.0
+        w = np.where(self._decayed, self.network.weights, 0)
+        grads += w.dtype.type(factor) * w
+        return factor / 2 * float(np.sum(w.astype(np.float64) ** 2))
+
+    def _check(self, value: float, what: str = "loss") -> None:
+        if math.isfinite(value):
+            return
+        settings = self.settings
+        advice = f"a smaller learning_rate_init (now {settings.learning_rate_init:g})"
+        clip = settings.clip_norm
+        advice += ", clip_norm=1.0" if clip is None else f", a smaller clip_norm (now {clip:g})"
+        if settings.solver == "lbfgs":
+            advice = 'a larger alpha, solver="adam"'
+        kept = "that they began with" if self.history.n_iter == 0 else "of the best epoch so far"
+        what = f"the {what} became {value}" if what == "loss" else f"{what} became infinite or NaN"
+        raise FloatingPointError(
+            f"{what} in epoch {self.history.n_iter + 1}. Try {advice}, standardize=True, or "
+            f'nonlinearity="tanh" where it is "relu". The weights {kept} are kept.'
+        )
+
+    def _finish(self, loss: float) -> None:
+        """Take down what an epoch brought."""
+        history, tol = self.history, self.settings.tol
+        history.n_iter += 1
+        history.loss_curve.append(loss)
+        better = loss < history.best_loss
+        stalled = loss > history.best_loss - tol
+        history.best_loss = min(loss, history.best_loss)
+        if self.validate is not None:
+            score = self.validate()
+            history.validation_scores.append(score)
+            better = score > history.best_score
+            stalled = score < history.best_score + tol
+            history.best_score = max(score, history.best_score)
+        if better:
+            self.best = self.network.weights.copy()
+        history.stalled = history.stalled + 1 if stalled else 0
+        self._show(history)
+
+    @contextlib.contextmanager
+    def _progress(self, series: int) -> Iterator[Callable[[History], None]]:
+        """One bar for all epochs, where it is asked for."""
+        if not self.settings.verbose:
+            yield _nothing
+            return
+        tqdm = need("tqdm.auto", "sklearn", "verbose=1").tqdm
+        epochs = self.settings.max_iter
+        done = self.history.n_iter
+        with tqdm(
+            total=epochs * series, initial=done * series, unit=" samples", unit_scale=True
+        ) as bar:
+
+            def show(history: History) -> None:
+                values = {"loss": f"{history.loss_curve[-1]:.4g}"}
+                if self.validate is not None:
+                    values["validation"] = f"{history.validation_scores[-1]:.4g}"
+                bar.set_description(f"epoch {history.n_iter}/{epochs}", refresh=False)
+                bar.set_postfix(values, refresh=False)
+                bar.update(history.n_iter * series - bar.n)
+
+            yield show
+
+    # --- L-BFGS ---------------------------------------------------------------------------------
+
+    def _lbfgs(self, x: Sequences, target: np.ndarray) -> bool:
+        """Minimise the loss of all series at once; an epoch is an iteration.
+
+        Values and gradients are kept where they are to be saved, and where there are some from
+        before they are given instead of being computed.
+        """
+        from scipy.optimize import minimize
+
+        network, known = self.network, list(self.evaluations)
+        accepted = network.weights.copy()
+        batches = x.batches(SERIES_AT_ONCE)
+        asked = 0
+
+        def value_and_gradient(vector: np.ndarray) -> tuple[float, np.ndarray]:
+            nonlocal asked
+            asked += 1
+            if asked <= len(known):
+                value, gradient = known[asked - 1]
+                return value, gradient.copy()
+            network.weights[:] = vector
+            total, count = 0.0, 0
+            gradient = np.zeros_like(vector)
+            for batch in batches:
+                for value, n, grads in network.gradients(x, target, batch, None):
+                    total += n * value
+                    count += n
+                    gradient += n * grads
+            gradient /= count
+            value = total / count + self._decay(gradient, len(x))
+            self._check(value)
+            if self.save is not None:
+                self.evaluations.append((value, gradient.copy()))
+            return value, gradient
+
+        def iterated(intermediate_result: Any) -> None:
+            network.weights[:] = accepted[:] = intermediate_result.x
+            self._finish(float(intermediate_result.fun))
+            if self.save is not None and asked > len(known):
+                self.save(*self.state())
+            if self.validate is not None and self._stalled():
+                raise StopIteration
+
+        try:
+            result = minimize(
+                value_and_gradient,
+                network.weights.copy(),
+                jac=True,
+                method="L-BFGS-B",
+                callback=iterated,
+                options={
+                    "maxiter": self.settings.max_iter, "maxfun": np.iinfo(np.int32).max,
+                    "gtol": self.settings.tol, "ftol": 64 * np.finfo(np.float64).eps,
+                },
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            network.weights[:] = accepted
+            raise
+        network.weights[:] = result.x
+        return self.history.n_iter < self.settings.max_iter

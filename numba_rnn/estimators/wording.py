@@ -1,0 +1,86 @@
+"""Parts that the docstrings of the estimators share."""
+
+PARAMETERS = """Parameters
+    ----------
+    hidden_size : int, default 64
+        Units of every layer and direction, H.
+    num_layers : int, default 1
+    nonlinearity : {{"tanh", "relu"}}, default "tanh"
+    bidirectional : bool, default False
+        Whether a second direction (D = 2) reads each series from its end.
+    dropout : float, default 0.0
+        Probability with which an output between layers is dropped in training.
+    pooling : {{"last", "mean", "max"}}, default "last"
+        What of a series the readout sees: the last state of the last layer, of both directions, or
+        the mean or maximum of the outputs over its steps. Targets of steps need none.
+    solver : {{"adam", "sgd", "rmsprop", "lbfgs"}}, default "adam"
+        "sgd" has Nesterov's momentum 0.9. "lbfgs" is SciPy's L-BFGS-B on all weights and all
+        series at once; it computes in float64 whatever dtype says, an iteration counts as an
+        epoch, and batch_size, learning_rate_init, shuffle and clip_norm don't matter to it.
+    alpha : float, default 0.0
+        L2 penalty: alpha / (2 · series of the batch) · the sum of squares of all weights but
+        biases is added to the loss.
+    batch_size : int or "auto", default "auto"
+        Series a batch; "auto" is min(200, n_samples). Where lengths differ, series of similar
+        length come together.
+    learning_rate_init : float, default 1e-3
+    max_iter : int, default 200
+        Epochs at most.
+    shuffle : bool, default True
+        Whether batches are drawn anew in every epoch.
+    clip_norm : float or None, default 1.0
+        Largest norm of the gradient of a batch, to which longer ones are scaled.
+    truncation : int or None, default None
+        Steps of truncated backpropagation through time: each series is cut, from its end, into
+        chunks of so many steps; states are carried on from one to the next and gradients are not.
+        With targets of steps the weights change after every chunk. Not with two directions.
+    early_stopping : bool, default False
+        Whether to hold back a part of the training data, to stop when the score on it stalls, and
+        to keep the weights of the best score. partial_fit can't.
+    validation_fraction : float, default 0.1
+        Share of the series held back.
+    n_iter_no_change : int or np.inf, default 10
+        Epochs in a row without a gain of tol, in the loss or the validation score, after which
+        training stops; np.inf where max_iter epochs are meant as they stand. With "lbfgs" it acts
+        with early stopping only.
+    tol : float, default 1e-4
+        What counts as a gain. With "lbfgs" the largest element of the gradient at which it stops.
+    standardize : bool, default True
+        Whether each feature is scaled to mean 0 and standard deviation 1 over all steps of the
+        training data{also}.
+    warm_start : bool, default False
+        Whether `fit` goes on from the weights, and the scaling, of the last one.
+    random_state : int, RandomState instance or None, default None
+        Source of initial weights, order of series, dropout and what is held back. The same number
+        gives the same model to the last bit.
+    verbose : int, default 0
+        1 for a progress bar, which needs tqdm.
+    dtype : {{"float32", "float64"}}, default "float32"
+        What is computed in.
+    checkpoint : path or None, default None
+        File in which `fit` keeps the training after every epoch. Where it exists `fit` goes on
+        from it, and ends in the same bits as if it had never stopped; a finished one gives the
+        finished model. partial_fit keeps none.
+"""
+
+ATTRIBUTES = """n_features_in_ : int
+        Columns of a table, else features.
+    feature_names_in_ : ndarray of str
+        Where X was a frame with names.
+    loss_curve_ : list of float
+        Mean loss of each epoch, {loss}.
+    validation_scores_ : list of float or None
+        {score} of what is held back after each epoch; None without early stopping.
+    best_loss_ : float
+        Smallest of loss_curve_.
+    n_iter_ : int
+        Epochs.
+    rnn_ : RNN
+    head_ : Linear
+        The network, which takes x = (X - x_mean_) / x_scale_.
+    x_mean_, x_scale_ : ndarray of float64, shape (F,)"""
+
+FORMS = """X is an array (n_samples, n_timesteps, n_features), a table (n_samples, n_timesteps)
+    of one feature, in which a column is a time step, or a list of arrays (T_i, n_features) or
+    (T_i,) where lengths differ. A list of lists is an array. Frames and series of pandas and polars
+    will do for tables and in lists."""

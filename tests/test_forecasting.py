@@ -1,0 +1,811 @@
+"""RNNForecaster against forecasts by hand, its intervals, its indices, and what it must not see."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from helpers import assert_same_bits
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+import numba_rnn as nr
+from numba_rnn.estimators import Backtest, RNNForecaster, RNNRegressor
+from numba_rnn.estimators.differencing import difference, undo
+
+STRATEGIES = ("recursive", "direct")
+
+
+def small(window=5, horizon=3, **options):
+    """Return a forecaster that is fitted in no time."""
+    quick = {"hidden_size": 3, "max_iter": 2, "n_iter_no_change": np.inf, "random_state": 0}
+    return RNNForecaster(window, horizon, **quick | options)
+
+
+def walk(n=60, seed=0):
+    return np.cumsum(np.random.default_rng(seed).normal(size=n)) + 10
+
+
+def weights(model):
+    return [model.rnn_.flat_parameters, model.head_.flat_parameters]
+
+
+# --- differences --------------------------------------------------------------------------------
+
+LAGS = [[], [1], [1, 1], [1, 1, 1], [4], [4, 1], [7, 1, 1]]
+
+
+@pytest.mark.parametrize("lags", LAGS, ids=str)
+@pytest.mark.parametrize("steps", [1, 4, 11])
+def test_undo_is_the_inverse_of_difference(lags, steps):
+    y = np.random.default_rng(0).integers(-1000, 1000, (2, 3, 20 + steps)).astype(float)
+    z = difference(y, lags)
+    assert z.shape == (2, 3, 20 + steps - sum(lags))
+    np.testing.assert_array_equal(undo(z[..., -steps:], y[..., :20], lags), y[..., -steps:])
+
+
+def test_difference_is_that_of_the_definition():
+    y = walk(30)
+    seasonal = [y[t] - y[t - 7] for t in range(7, 30)]
+    expected = [seasonal[t] - seasonal[t - 1] for t in range(1, len(seasonal))]
+    np.testing.assert_array_equal(difference(y, [7, 1]), expected)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("season, times", [(None, 1), (None, 2), (4, 0), (4, 1)])
+def test_what_differences_leave_constant_is_continued_exactly(season, times, strategy):
+    """A readout of 0 forecasts the mean of the differences, so a line or a season goes on."""
+    t = np.arange(50.0)
+    trend = t**2 if times == 2 else 3 * t
+    y = trend + (np.resize([5.0, -1, 0, 2], 50) if season else 0)
+    model = small(season=season, difference=times, strategy=strategy).fit(y[:40])
+    model.head_.flat_parameters[:] = 0
+    np.testing.assert_allclose(model.predict(10), y[40:], rtol=1e-12)
+
+
+# --- what the network reads, and what becomes of what it says ------------------------------------
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Calls of RNNRegressor.fit: inputs, targets, and the places to train and to validate on."""
+    calls = []
+
+    def fit(self, X, y, original=RNNRegressor.fit):
+        calls.append((X, y, *self._split()))
+        return original(self, X, y)
+
+    monkeypatch.setattr(RNNRegressor, "fit", fit)
+    return calls
+
+
+@pytest.mark.parametrize("strategy, k", [("recursive", 1), ("direct", 3)])
+def test_windows_hold_the_values_that_they_should(seen, strategy, k):
+    y, x = np.arange(20.0) ** 2, np.stack([np.arange(20.0), 100 + np.arange(20.0)], axis=1)
+    options = {"strategy": strategy, "standardize": False, "calibration_fraction": 0}
+    small(4, 3, difference=1, **options).fit(y, x)
+    inputs, targets, train, _ = seen[0]
+    assert inputs.shape == (20 - 4 - 1 - k + 1, 4, 5) and targets.shape == (len(inputs), k)
+    np.testing.assert_array_equal(train, np.arange(len(inputs)))
+    for n in range(len(inputs)):
+        for s in range(4):
+            t = n + 1 + s  # the step that is read: differences begin one step later
+            np.testing.assert_array_equal(
+                inputs[n, s], [y[t] - y[t - 1], *x[t], *x[t + k]], err_msg=f"{n}, {s}"
+            )
+        t = n + 1 + 4
+        np.testing.assert_array_equal(targets[n], y[t : t + k] - y[t - 1 : t + k - 1])
+
+
+def by_hand(model, y, x, future, steps):
+    """Forecast step by step in plain Python: season of 4, one difference."""
+    k = model.horizon if model.strategy == "direct" else 1
+    known, beside = list(y), [*x, *future]
+    beside = [(row - model.x_mean_) / model.x_scale_ for row in beside]
+    while len(known) < len(y) + steps:
+        d = [known[t] - known[t - 4] - known[t - 1] + known[t - 5] for t in range(5, len(known))]
+        z = [(value - model.y_mean_[0]) / model.y_scale_[0] for value in d]
+        n, w = len(known), model.window
+        read = [[z[t - 5], *beside[t], *beside[t + k]] for t in range(n - w, n)]
+        for value in model.regressor_.predict(np.array([read]))[0]:
+            change = value * model.y_scale_[0] + model.y_mean_[0]
+            known.append(change + known[-4] + known[-1] - known[-5])
+    return known[len(y) : len(y) + steps]
+
+
+@pytest.mark.parametrize("strategy, rows", [("recursive", 7), ("direct", 9)])
+def test_forecast_by_hand(strategy, rows):
+    x = np.random.default_rng(1).normal(size=(80, 2))
+    y = walk(70)
+    model = small(season=4, difference=1, strategy=strategy, dtype="float64").fit(y, x[:70])
+    forecast = model.predict(7, x[70 : 70 + rows])
+    assert forecast.shape == (7,) and forecast.dtype == np.float64
+    expected = by_hand(model, y, x[:70], x[70 : 70 + rows], 7)
+    np.testing.assert_allclose(forecast, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_fewer_steps_are_the_first_ones_of_more(strategy):
+    model = small(strategy=strategy).fit(walk())
+    many = model.predict(10)  # beyond the horizon too
+    for steps in (1, 2, 3, 4, 9):
+        assert_same_bits(model.predict(steps), many[:steps])
+
+
+def test_scaling_of_every_series_and_column():
+    """Units of a series or a column change nothing but the unit of the forecast."""
+    y, x = walk(), np.random.default_rng(1).normal(size=(63, 1))
+    options = {"dtype": "float64", "max_iter": 5}
+    plain = small(**options).fit([y, y[::-1]], [x[:60], x[:60]])
+    other = small(**options).fit([4000 * y + 7, y[::-1]], [2 - 50 * x[:60], 2 - 50 * x[:60]])
+    expected = plain.predict(3, [x[60:], x[60:]])
+    found = other.predict(3, [2 - 50 * x[60:], 2 - 50 * x[60:]])
+    # a column that changes its sign is another one to a random network
+    assert not np.allclose(found[1], expected[1], rtol=1e-3)
+    other = small(**options).fit([4000 * y + 7, y[::-1]], [2 + 50 * x[:60], 2 + 50 * x[:60]])
+    found = other.predict(3, [2 + 50 * x[60:], 2 + 50 * x[60:]])
+    np.testing.assert_allclose(found[0], 4000 * expected[0] + 7, rtol=1e-9)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-9)
+
+
+def test_a_list_of_one_is_that_one():
+    y = walk()
+    one, listed = small().fit(y), small().fit([y])
+    assert_same_bits(listed.predict(4), [one.predict(4)])
+    assert_same_bits(
+        listed.predict_interval(3, coverage=0.5), [one.predict_interval(3, coverage=0.5)]
+    )
+
+
+def test_series_of_different_lengths():
+    ys = [walk(60), 1e3 * walk(45, seed=1), walk(30, seed=2)]
+    model = small().fit(ys)
+    assert [len(f) for f in model.predict(4)] == [4, 4, 4]
+    # held back are 12, 9 and 6 values, which make 10, 7 and 4 whole horizons
+    assert model.residuals_.shape == (21, 3)
+    widths = [np.diff(band)[:, 0] for band in model.predict_interval(3)]
+    np.testing.assert_allclose(widths[1] / model.y_scale_[1], widths[0] / model.y_scale_[0])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_it_learns_what_is_known_beside_the_series(strategy):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, 420).astype(float)
+    y = 3 * x + 0.1 * rng.normal(size=420)
+    model = RNNForecaster(
+        4, 4, strategy=strategy, hidden_size=16, learning_rate_init=1e-2, max_iter=40,
+        n_iter_no_change=np.inf, batch_size=32, calibration_fraction=0, random_state=0,
+    )  # fmt: skip
+    forecast = model.fit(y[:412], x[:412]).predict(8, x[412:])
+    assert np.sqrt(np.mean((forecast - y[412:]) ** 2)) < 0.4  # the standard deviation is 1.5
+
+
+# --- what may not be seen -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_nothing_is_learnt_from_values_held_back(strategy, early_stopping):
+    y, x = walk(100), np.random.default_rng(1).normal(size=(100, 2))
+    options = {"strategy": strategy, "early_stopping": early_stopping, "difference": 1}
+    model = small(season=4, **options).fit(y, x)
+    y2, x2 = y.copy(), x.copy()
+    y2[80:] = 50 * y[80:] ** 2  # calibration_fraction is 0.2
+    x2[80:] -= 100
+    other = small(season=4, **options).fit(y2, x2)
+    assert_same_bits(weights(other), weights(model))
+    for name in ("y_mean_", "y_scale_", "x_mean_", "x_scale_"):
+        assert_same_bits(getattr(other, name), getattr(model, name))
+    assert other.loss_curve_ == model.loss_curve_
+    assert other.validation_scores_ == model.validation_scores_
+    assert (other.residuals_ != model.residuals_).all()
+    alone = small(season=4, calibration_fraction=0, **options).fit(y[:80], x[:80])
+    assert_same_bits(weights(alone), weights(model))
+
+
+@pytest.mark.parametrize("strategy, k", [("recursive", 1), ("direct", 3)])
+def test_windows_for_early_stopping_come_later(seen, strategy, k):
+    ys = [walk(60), walk(47, seed=1)]
+    options = {"strategy": strategy, "early_stopping": True, "calibration_fraction": 0}
+    model = small(5, 3, **options, validation_fraction=0.25).fit(ys)
+    assert len(model.validation_scores_) == 2
+    inputs, _, train, validated = seen[0]
+    counts = [60 - 5 - k + 1, 47 - 5 - k + 1]
+    assert len(inputs) == sum(counts)
+    for begin, count in ((0, counts[0]), (counts[0], counts[1])):
+        ours = [
+            places[(places >= begin) & (places < begin + count)] for places in (train, validated)
+        ]
+        held = -(-count // 4)
+        np.testing.assert_array_equal(ours[1], begin + np.arange(count - held, count))
+        # the last target of window n is value n + k - 1 after the first window
+        assert ours[0].max() + k - 1 < ours[1].min() <= ours[0].max() + k
+        assert ours[0].min() == begin
+
+
+@pytest.mark.parametrize("strategy, k", [("recursive", 1), ("direct", 3)])
+def test_nothing_but_the_stop_comes_from_values_for_early_stopping(strategy, k):
+    y, x = walk(64), np.random.default_rng(1).normal(size=(64, 1))
+    options = {"strategy": strategy, "early_stopping": True, "calibration_fraction": 0}
+    model = small(5, 3, max_iter=1, **options).fit(y, x)
+    windows = 64 - 5 - k + 1
+    first = windows - -(-windows // 10) + 5  # value that is the first validated target
+    y2, x2 = y.copy(), x.copy()
+    y2[first:] *= -3
+    x2[first:] += 100
+    other = small(5, 3, max_iter=1, **options).fit(y2, x2)
+    assert_same_bits(weights(other), weights(model))
+    assert other.loss_curve_ == model.loss_curve_
+    assert other.validation_scores_ != model.validation_scores_
+
+
+def test_backtest_sees_nothing_of_the_future():
+    y, x = walk(80), np.random.default_rng(1).normal(size=(80, 1))
+    before = small(strategy="direct", difference=1).backtest(y, 3, x)
+    y2, x2 = y.copy(), x.copy()
+    y2[74:] += 100  # folds begin at 71, 74 and 77
+    x2[77:] += 100
+    after = small(strategy="direct", difference=1).backtest(y2, 3, x2)
+    np.testing.assert_array_equal(before.origins, [71, 74, 77])
+    for name, values in before.forecasts.items():
+        assert_same_bits(after.forecasts[name][:2], values[:2], name)
+        assert (after.forecasts[name][2] != values[2]).any(), name
+    assert_same_bits(after.scale[:2], before.scale[:2])
+
+
+# --- intervals ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_residuals_are_those_of_forecasts_from_each_step(strategy):
+    y = walk(70)
+    model = small(strategy=strategy, difference=1).fit(y)
+    assert model.residuals_.shape == (70 - 56 - 3 + 1, 3)
+    for j, residuals in enumerate(model.residuals_):
+        model._values = y[None, 56 + j - 6 : 56 + j]  # as if the series had ended there
+        error = y[56 + j : 59 + j] - model.predict(3)
+        np.testing.assert_allclose(residuals * model.y_scale_[0], error, atol=1e-12)
+
+
+def test_the_interval_reaches_to_the_residual_of_the_right_rank():
+    """n + 1 equally likely ranks: the k-th smallest of n covers with probability k / (n + 1)."""
+    model = small(horizon=2).fit(walk())
+    model.residuals_ = np.array([[3, -1, 2, -7, 5, 4, 9, -6, 8], np.arange(9) * 10.0]).T
+    centre = model.predict(2)
+    for coverage, rank in ((0.1, 1), (0.11, 2), (0.5, 5), (0.7, 7), (0.81, 9), (0.9, 9)):
+        lower, upper = model.predict_interval(2, coverage=coverage).T
+        ranked = np.sort(np.abs(model.residuals_), axis=0)[rank - 1] * model.y_scale_[0]
+        np.testing.assert_allclose(upper - centre, ranked, rtol=1e-9)
+        np.testing.assert_allclose(centre - lower, ranked, rtol=1e-9)
+    with pytest.raises(
+        ValueError, match=r"coverage must be at most 0.9 with 9 residuals.* got 0.91"
+    ):
+        model.predict_interval(2, coverage=0.91)
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.9])
+def test_coverage_is_reached_where_residuals_are_exchangeable(coverage):
+    """Of white noise; the coverage given the n = 500 residuals is beta distributed around it."""
+    rng = np.random.default_rng(3)
+    model = small(window=3, horizon=2, calibration_fraction=0.5).fit(rng.normal(size=1002))
+    assert model.residuals_.shape == (500, 2)
+    bands = model.predict_interval(2, coverage=coverage)
+    fresh = rng.normal(size=(100_000, 2))
+    inside = ((fresh >= bands[:, 0]) & (fresh <= bands[:, 1])).mean(axis=0)
+    sigma = np.sqrt(coverage * (1 - coverage) / 500)
+    assert (np.abs(inside - coverage) < 3 * sigma).all()
+
+
+def test_intervals_grow_with_coverage_and_steps_ahead():
+    model = small(10, 10, difference=1, calibration_fraction=0.4).fit(walk(400))
+    narrow, wide = (model.predict_interval(10, coverage=c) for c in (0.5, 0.95))
+    assert (wide[:, 0] < narrow[:, 0]).all() and (narrow[:, 1] < wide[:, 1]).all()
+    widths = np.diff(wide)[:, 0]
+    assert widths[9] > 2 * widths[0]  # a random walk: as the root of the steps, 3.2
+    assert_same_bits(model.predict_interval(4), model.predict_interval(10)[:4])
+
+
+# --- pandas and polars --------------------------------------------------------------------------
+
+INDICES = {
+    "days": pd.date_range("2024-02-01", periods=64, freq="D"),
+    "month ends": pd.date_range("2019-01-31", periods=64, freq="ME", name="month"),
+    "working days": pd.date_range("2024-01-01", periods=64, freq="B"),
+    "weeks to Saturday": pd.date_range("2019-01-05", periods=64, freq="W-SAT"),
+    "hours over a change of the clock": pd.date_range(
+        "2024-03-29", periods=64, freq="h", tz="Europe/Berlin"
+    ),
+    "days over a change of the clock": pd.date_range(
+        "2024-01-29", periods=64, freq="D", tz="America/New_York"
+    ),
+    "nanoseconds": pd.date_range("2024", periods=64, freq="3ns", unit="ns"),
+    "seconds": pd.date_range("2024", periods=64, freq="s", unit="s"),
+    "periods": pd.period_range("2020-01", periods=64, freq="M"),
+    "quarters": pd.period_range("2001Q1", periods=64, freq="Q-NOV", name="quarter"),
+    "spans": pd.timedelta_range("0h", periods=64, freq="90min"),
+    "range": pd.RangeIndex(64),
+    "range with steps": pd.RangeIndex(10, 10 + 64 * 5, 5, name="n"),
+}
+
+
+@pytest.mark.parametrize("kind", INDICES)
+def test_the_index_is_continued(kind):
+    index, y = INDICES[kind], walk(64)
+    model = small().fit(pd.Series(y[:60], index[:60], name="sales"))
+    forecast = model.predict(4)
+    pd.testing.assert_index_equal(forecast.index, index[60:], exact=True)
+    assert forecast.index.name == index.name and forecast.name == "sales"
+    assert getattr(forecast.index, "freq", None) == getattr(index, "freq", None)
+    assert_same_bits(forecast.to_numpy(), small().fit(y[:60]).predict(4))
+    band = model.predict_interval(3)
+    pd.testing.assert_index_equal(band.index, index[60:63], exact=True)
+    assert list(band.columns) == ["lower", "upper"]
+
+
+TIMES = [k for k in INDICES if isinstance(INDICES[k], (pd.DatetimeIndex, pd.TimedeltaIndex))]
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_an_index_without_freq_is_continued_where_it_is_regular(kind):
+    index, y = INDICES[kind], walk(64)
+    bare = index.copy()
+    bare.freq = None
+    forecast = small().fit(pd.Series(y[:60], bare[:60])).predict(4)
+    pd.testing.assert_index_equal(forecast.index, index[60:], exact=True)
+
+
+def test_whole_numbers_as_an_index():
+    y = walk()
+    forecast = small().fit(pd.Series(y, pd.Index(np.arange(2000, 2120, 2)))).predict(3)
+    assert forecast.index.tolist() == [2120, 2122, 2124]
+
+
+DAYS = pd.date_range("2024", periods=60, freq="D")
+BAD_INDICES = {
+    "a gap": DAYS.delete(30).append(pd.DatetimeIndex(["2024-03-05"])),
+    "backwards": DAYS[::-1],
+    "periods with a gap": pd.period_range("2020", periods=61, freq="M").delete(5),
+    "numbers with a gap": pd.Index([*range(59), 70]),
+    "numbers backwards": pd.RangeIndex(60, 0, -1),
+    "words": pd.Index([f"day {k}" for k in range(60)]),
+    "fractions": pd.Index(np.arange(60) / 2),
+    "levels": pd.MultiIndex.from_product([range(6), range(10)]),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_INDICES)
+def test_an_index_that_nothing_follows_from(kind):
+    with pytest.raises(ValueError, match=r"the index of y must be .* regular.*y\.to_numpy\(\)"):
+        small().fit(pd.Series(walk(), BAD_INDICES[kind]))
+
+
+def test_whatever_holds_numbers():
+    y, x = walk(), np.random.default_rng(1).normal(size=(63, 2))
+    expected = small().fit(y, x[:60]).predict(3, x[60:])
+    frame = pl.DataFrame(x, schema=["a", "b"])
+    for values in (y.tolist(), tuple(y), pl.Series("y", y), y.astype(object)):
+        model = small().fit(values, frame[:60])
+        assert_same_bits(model.predict(3, frame[60:]), expected)
+        assert model.feature_names_in_.tolist() == ["a", "b"]
+    assert_same_bits(small().fit(y, x[:60].tolist()).predict(3, x[60:].tolist()), expected)
+    one = small().fit(y, x[:60, 0]).predict(3, x[60:, 0])
+    assert_same_bits(small().fit(y, x[:60, :1]).predict(3, pd.Series(x[60:, 0])), one)
+
+
+def test_frames_of_what_is_known_beside_the_series():
+    index = pd.date_range("2024", periods=63, freq="D")
+    y = pd.Series(walk(), index[:60])
+    x = pd.DataFrame(np.random.default_rng(1).normal(size=(63, 2)), index, columns=["a", "b"])
+    model = small().fit(y, x[:60])
+    assert model.n_features_in_ == 2 and model.predict(3, x[60:]).index.equals(index[60:])
+    with pytest.raises(ValueError, match=r"X must have the columns.*'a', 'b'.*'b', 'a'"):
+        model.predict(3, x[60:][["b", "a"]])
+    with pytest.raises(ValueError, match="X must have the index of its series, 2024-03-01"):
+        model.predict(3, x[57:60])
+    with pytest.raises(ValueError, match=r"X must have the index of its series, 2024-01-01.*01-03"):
+        small().fit(y, x[2:62])
+
+
+# --- backtest -----------------------------------------------------------------------------------
+
+
+def test_backtest_refits_on_all_that_came_before():
+    y, x = walk(70), np.random.default_rng(1).normal(size=(70, 1))
+    model = small(difference=1)
+    result = model.backtest(y, 2, x, season=4)
+    assert isinstance(result, Backtest) and not hasattr(model, "regressor_")
+    np.testing.assert_array_equal(result.truth, [y[64:67], y[67:]])
+    for k, origin in enumerate((64, 67)):
+        assert result.origins[k] == origin
+        forecast = (
+            small(difference=1).fit(y[:origin], x[:origin]).predict(3, x[origin : origin + 3])
+        )
+        assert_same_bits(result.forecasts["RNNForecaster"][k], forecast)
+        np.testing.assert_array_equal(result.forecasts["naive"][k], y[origin - 1])
+        season = y[origin - 4 : origin - 1]
+        np.testing.assert_array_equal(result.forecasts["seasonal naive"][k], season)
+        changes = [abs(y[t] - y[t - 4]) for t in range(4, origin)]
+        assert result.scale[k] == pytest.approx(np.mean(changes), rel=1e-12)
+
+
+def test_scores_by_hand():
+    result = Backtest(
+        np.array([5, 7]),
+        np.array([[1.0, 2], [3, 4]]),
+        {"model": np.array([[2.0, 2], [3, 8]]), "naive": np.array([[1.0, 1], [3, 3]])},
+        np.array([0.5, 2]),
+    )
+    assert result.scores["model"] == {"MASE": 1.0, "RMSE": np.sqrt(17 / 4), "MAE": 5 / 4}
+    assert result.scores["naive"] == {"MASE": (1 + 0.25) / 2, "RMSE": np.sqrt(0.5), "MAE": 0.5}
+    lines = [line.split() for line in str(result).splitlines()]
+    assert lines == [
+        ["MASE", "RMSE", "MAE"],
+        ["model", "1", "2.062", "1.25"],
+        ["naive", "0.625", "0.7071", "0.5"],
+    ]  # fmt: skip
+
+
+def test_backtest_of_many_series():
+    ys = [walk(60), walk(50, seed=1)]
+    result = small(horizon=2, season=5).backtest(ys, 3)
+    assert result.truth.shape == (2, 3, 2) and result.scale.shape == (2, 3)
+    np.testing.assert_array_equal(result.origins, [[54, 56, 58], [44, 46, 48]])
+    np.testing.assert_array_equal(result.truth[1].ravel(), ys[1][44:])
+    assert list(result.scores) == ["RNNForecaster", "naive", "seasonal naive"]
+    np.testing.assert_array_equal(result.of(1).truth, result.truth[1])
+    assert result.of(1).scores["naive"]["MAE"] == pytest.approx(
+        np.mean([np.abs(ys[1][o : o + 2] - ys[1][o - 1]) for o in (44, 46, 48)])
+    )
+    forecast = small(horizon=2, season=5).fit([ys[0][:56], ys[1][:46]]).predict(2)
+    assert_same_bits(list(result.forecasts["RNNForecaster"][:, 1]), forecast)
+    assert list(small().backtest(ys, 1).scores) == ["RNNForecaster", "naive"]
+
+
+def test_the_season_is_repeated_over_a_longer_horizon():
+    y = np.arange(60.0)
+    result = small(horizon=7).backtest(y, 1, season=3)
+    expected = [50, 51, 52, 50, 51, 52, 50]
+    np.testing.assert_array_equal(result.forecasts["seasonal naive"][0], expected)
+    assert result.scale[0] == 3
+
+
+def test_a_constant_series_has_no_mase():
+    scores = small().backtest(np.full(60, 2.5), 1).scores
+    assert np.isnan(scores["naive"]["MASE"]) and scores["naive"]["RMSE"] == 0
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_it_is_better_than_the_baselines_where_there_is_something_to_learn(strategy):
+    """Two waves, of which the sum repeats after 91 steps only."""
+    t = np.arange(300)
+    y = np.sin(2 * np.pi * t / 7) + np.sin(2 * np.pi * t / 13) + 0.05 * t
+    model = RNNForecaster(
+        26, 7, difference=1, strategy=strategy, hidden_size=16, learning_rate_init=1e-2,
+        max_iter=60, n_iter_no_change=np.inf, batch_size=32, random_state=0,
+    )  # fmt: skip
+    scores = model.backtest(y, 2, season=13).scores
+    assert scores["RNNForecaster"]["MASE"] < 0.25 * scores["seasonal naive"]["MASE"]
+    assert scores["RNNForecaster"]["MASE"] < 0.25 * scores["naive"]["MASE"]
+
+
+# --- scikit-learn's conventions -----------------------------------------------------------------
+
+
+def test_parameters_are_those_of_the_regressor_and_its_own():
+    params = RNNForecaster(5, 3).get_params()
+    own = ["window", "horizon", "season", "difference", "strategy", "calibration_fraction"]
+    assert list(RNNForecaster.__init__.__annotations__)[:6] == own
+    network = RNNRegressor().get_params()
+    assert {k: v for k, v in params.items() if k not in own} == network
+    model = RNNForecaster(5, 3).set_params(season=12, max_iter=7)
+    assert clone(model).get_params() == model.get_params() and repr(model) == repr(clone(model))
+    assert model.get_params()["season"] == 12
+
+
+def test_parameters_reach_the_network():
+    options = {
+        "num_layers": 2, "nonlinearity": "relu", "bidirectional": True, "dropout": 0.25,
+        "pooling": "mean", "solver": "rmsprop", "alpha": 0.5, "batch_size": 7, "tol": 0.5,
+        "learning_rate_init": 0.5, "shuffle": False, "clip_norm": 3.0, "dtype": "float64",
+        "validation_fraction": 0.3,
+    }  # fmt: skip
+    model = small(**options).fit(walk())
+    params = model.regressor_.get_params()
+    assert {name: params[name] for name in options} == options
+    assert model.rnn_.num_layers == 2 and model.rnn_.dtype == np.float64
+    assert model.n_iter_ == len(model.loss_curve_) == 2
+    assert model.best_loss_ == min(model.loss_curve_) and model.validation_scores_ is None
+
+
+def test_random_state():
+    y = walk()
+    first, again, other = (small(random_state=seed).fit(y) for seed in (1, 1, 2))
+    assert_same_bits(weights(again), weights(first))
+    assert_same_bits(again.predict(5), first.predict(5))
+    assert_same_bits(again.predict_interval(3), first.predict_interval(3))
+    assert (other.predict(5) != first.predict(5)).all()
+    assert_same_bits(first.fit(y).predict(5), again.predict(5))
+
+
+def test_pickle():
+    y = pd.Series(walk(), DAYS)
+    model = small(early_stopping=True).fit(y)
+    again = pickle.loads(pickle.dumps(model))
+    pd.testing.assert_series_equal(again.predict(5), model.predict(5), check_exact=True)
+    pd.testing.assert_frame_equal(
+        again.predict_interval(3, coverage=0.5),
+        model.predict_interval(3, coverage=0.5),
+        check_exact=True,
+    )
+
+
+def test_warm_start_goes_on():
+    y = walk()
+    model = small(warm_start=True).fit(y[:50])
+    before = [w.copy() for w in weights(model)]
+    model.fit(y)
+    assert len(model.loss_curve_) == 4
+    cold = small().fit(y)
+    assert not np.array_equal(weights(model)[0], weights(cold)[0])
+    assert not np.array_equal(weights(model)[0], before[0])
+    assert model._values[0, -1] == y[-1]
+
+
+def test_a_training_that_fails_leaves_a_forecaster_that_works():
+    model = small(learning_rate_init=1e38, clip_norm=None, max_iter=50)
+    with pytest.raises(FloatingPointError, match="in epoch"):
+        model.fit(Y)
+    assert np.isfinite(model.predict(3)).all()
+    with pytest.raises(ValueError, match="with 0 residuals"):
+        model.predict_interval(3)
+
+
+def test_a_forecast_that_explodes():
+    model = small(nonlinearity="relu").fit(Y)
+    for array in weights(model):
+        array[:] = 1e3
+    assert np.isfinite(model.predict(1)).all()
+    with pytest.raises(FloatingPointError, match=r"leaves the numbers of float32 within \d+ steps"):
+        model.predict(100)
+
+
+def test_checkpoint(tmp_path):
+    y, path = walk(), tmp_path / "training"
+    plain = small().fit(y)
+    model = small(checkpoint=path).fit(y)
+    assert path.exists()
+    again = small(checkpoint=path).fit(y)  # which was over, so it is read
+    for other in (model, again):
+        assert_same_bits(weights(other), weights(plain))
+    with pytest.raises(ValueError, match="checkpoint"):
+        small(checkpoint=path).fit(walk(seed=1))
+    small(checkpoint=path).backtest(y, 2)  # whose trainings are others
+
+
+def test_not_fitted():
+    with pytest.raises(NotFittedError):
+        small().predict(3)
+    with pytest.raises(NotFittedError):
+        small().predict_interval(3)
+    with pytest.raises(NotFittedError):
+        small()._to_tensors()
+
+
+# --- bad input ----------------------------------------------------------------------------------
+
+Y, X = walk(), np.zeros((60, 2))
+NAN = np.where(np.arange(60) == 17, np.nan, Y)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"window": 0}, "window must be positive"),
+        ({"horizon": 0}, "horizon must be positive"),
+        ({"season": 1}, "season must be None or at least 2, got 1"),
+        ({"season": -3}, "season must be positive"),
+        ({"difference": -1}, "difference must be positive"),
+        ({"strategy": "both"}, "strategy must be 'recursive' or 'direct'"),
+        ({"calibration_fraction": 1}, "calibration_fraction must lie in"),
+        ({"calibration_fraction": -0.1}, "calibration_fraction must lie in"),
+        ({"hidden_size": 0}, "hidden_size must be positive"),
+        ({"solver": "newton"}, "solver must be"),
+        ({"early_stopping": True, "validation_fraction": 0.0}, "validation_fraction must lie in"),
+        ({"early_stopping": True, "validation_fraction": 0.01}, "two windows held back"),
+        ({"window": 46, "difference": 2}, r"49 \(window 46 .* 1 forecast.*got 48.*leaves of 60"),
+        ({"season": 48}, r"at least 54 \(window 5 \+ difference 48 \+ 1 forecast at once\)"),
+        ({"horizon": 56, "strategy": "direct", "calibration_fraction": 0}, "at least 61.*got 60"),
+        ({"early_stopping": True, "horizon": 25, "strategy": "direct"}, "more for early_stopping"),
+    ],
+)
+def test_bad_parameters(options, words):
+    model = small(**options)
+    with pytest.raises(ValueError, match=words):
+        model.fit(Y)
+    assert not hasattr(model, "regressor_")
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"window": 2.0}, "window must be an int"),
+        ({"season": "12"}, "season must be an int"),
+        ({"difference": True}, "difference must be an int"),
+        ({"difference": 1.0}, "difference must be an int"),
+        ({"standardize": 1}, "standardize must be True or False"),
+    ],
+)
+def test_bad_types_of_parameters(options, words):
+    with pytest.raises(TypeError, match=words):
+        small(**options).fit(Y)
+
+
+@pytest.mark.parametrize(
+    "y, x, words",
+    [
+        (NAN, None, "y must be finite, got nan at index 17"),
+        ([Y, NAN], None, r"y\[1\] must be finite, got nan at index 17"),
+        (pl.Series([1.0, None] * 30), None, "y must be finite, got nan at index 1"),
+        (np.where(Y == Y[3], np.inf, Y), None, "y must be finite, got inf at index 3"),
+        (Y, np.where(X == X, np.nan, X), "X must be finite, got nan at index 0, 0"),
+        (np.stack([Y, Y], 1), None, r"y must be one series, shape \(n,\).* got shape \(60, 2\)"),
+        (Y[:3], None, "y must have at least 6"),
+        ([Y, Y[:3]], None, r"y\[1\] must have at least 6"),
+        (np.empty(0), None, "y must have at least 6"),
+        (pd.Series([], dtype=float), None, "y must have at least 6"),
+        (Y, X[:59], "X must have 60 rows, one a step, got 59"),
+        (Y, X[:, :0], "X must have shape"),
+        (Y, X[None], "X must have shape"),
+        ([Y, Y], X, "X must be a list of 2 tables"),
+        ([Y, Y], [X], "X must be a list of 2 tables"),
+        ([Y, Y], [X, X[:, :1]], r"X\[1\] must have 2 columns"),
+        ([Y, Y], [X, X[:5]], r"X\[1\] must have 60 rows"),
+    ],
+)
+def test_bad_series(y, x, words):
+    with pytest.raises(ValueError, match=words):
+        small().fit(y, x)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [["a"] * 60, Y.astype(complex), Y > 10, pd.Series([pd.NA, 1] * 30), DAYS.to_numpy(), None],
+    ids=["words", "complex", "truths", "missing", "dates", "nothing"],
+)
+def test_no_numbers(y):
+    with pytest.raises(TypeError, match="y must hold real numbers"):
+        small().fit(y)
+
+
+def test_bad_calls_of_predict():
+    plain, beside = small().fit(Y), small(strategy="direct").fit(Y, X)
+    for steps in (0, -1):
+        with pytest.raises(ValueError, match="steps must be positive"):
+            plain.predict(steps)
+    with pytest.raises(TypeError, match="steps must be an int"):
+        plain.predict(1.5)
+    with pytest.raises(ValueError, match="X must be None, as it was in fit"):
+        plain.predict(3, X[:3])
+    with pytest.raises(ValueError, match="X must have the 2 columns that it had in fit, got None"):
+        beside.predict(3)
+    with pytest.raises(ValueError, match="X must have 2 columns, as in fit, got 1"):
+        beside.predict(3, X[:3, :1])
+    with pytest.raises(ValueError, match="X must have 3 rows, one a step, got 2"):
+        beside.predict(2, X[:2])  # the network sees all of the horizon
+    with pytest.raises(ValueError, match="X must have 6 rows"):
+        beside.predict(4, X[:4])
+    with pytest.raises(ValueError, match="X must be a list of 2 tables"):
+        small().fit([Y, Y], [X, X]).predict(3, X[:3])
+    with pytest.raises(ValueError, match=r"steps must be at most horizon, 3.* got 4"):
+        plain.predict_interval(4)
+    for coverage in (0, 1, -0.5, np.nan):
+        with pytest.raises(ValueError, match="coverage must lie in"):
+            plain.predict_interval(3, coverage=coverage)
+    with pytest.raises(ValueError, match="coverage must be left out with 0 residuals"):
+        small(calibration_fraction=0).fit(Y).predict_interval(1, coverage=0.5)
+
+
+def test_window_and_horizon_with_what_is_known():
+    small(2, 3, strategy="direct").fit(Y)
+    with pytest.raises(ValueError, match=r"window must be at least horizon, 3, .*got 2"):
+        small(2, 3, strategy="direct").fit(Y, X)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ((Y, 0), "folds must be positive"),
+        ((Y, 18), "y, before the first of 18 folds of 3 values, must have at least 6.*got 5"),
+        ((Y, 30), "at least 6.*got 0"),
+        ((Y, 2, X[:5]), "X must have 60 rows"),
+        ((Y, 2, None), "season must be positive"),
+    ],
+)
+def test_bad_backtests(arguments, words):
+    season = 0 if "season" in words else None
+    with pytest.raises(ValueError, match=words):
+        small().backtest(*arguments, season=season)
+    with pytest.raises(ValueError, match="must have more than season, 54, values"):
+        small().backtest(Y, 2, season=54)
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [None, *INDICES])
+def test_saved_and_loaded(tmp_path, kind):
+    path, y = tmp_path / "model.safetensors", walk()
+    y = y if kind is None else pd.Series(y, INDICES[kind][:60], name="sales")
+    nr.save(model := small(season=4, early_stopping=True).fit(y), path)
+    again = nr.load(path)
+    assert repr(again) == repr(model) and again.loss_curve_ == model.loss_curve_
+    for name in ("predict", "predict_interval"):
+        ours, theirs = getattr(again, name)(3), getattr(model, name)(3)
+        assert_same_bits(np.asarray(ours), np.asarray(theirs))
+        if kind is not None:
+            pd.testing.assert_index_equal(ours.index, theirs.index, exact=True)
+            assert getattr(ours.index, "freq", None) == getattr(theirs.index, "freq", None)
+            assert getattr(ours, "name", None) == getattr(theirs, "name", None)
+
+
+def test_saved_and_loaded_with_many_series_and_columns(tmp_path):
+    path = tmp_path / "model.safetensors"
+    x = pd.DataFrame(np.random.default_rng(1).normal(size=(66, 2)), columns=["a", "b"])
+    options = {"strategy": "direct", "solver": "lbfgs", "checkpoint": tmp_path / "training"}
+    model = small(**options).fit([walk(), walk(seed=1)], [x[:60], x[:60]])
+    nr.save(model, path)
+    again = nr.load(path)
+    assert_same_bits(again.predict(5, [x[60:]] * 2), model.predict(5, [x[60:]] * 2))
+    assert again.n_features_in_ == 2 and again.feature_names_in_.tolist() == ["a", "b"]
+    assert again.checkpoint is None
+    assert again.regressor_.checkpoint is None
+    for name in ("y_mean_", "y_scale_", "x_mean_", "x_scale_", "residuals_"):
+        assert_same_bits(getattr(again, name), getattr(model, name))
+
+
+def test_a_freq_that_no_file_can_hold(tmp_path):
+    holidays = pd.offsets.CustomBusinessDay(holidays=["2024-01-02"])
+    y = pd.Series(walk(), pd.date_range("2024-01-01", periods=60, freq=holidays))
+    model = small().fit(y)
+    assert model.predict(3).index.freq == holidays
+    with pytest.raises(ValueError, match="a file can't hold this index"):
+        nr.save(model, tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"forms": []},
+        {"forms": [None, None]},
+        {"forms": [{"kind": "os", "last": "", "of": None, "name": None, "freq": "D"}]},
+        {"forms": [{"kind": "DatetimeIndex"}]},
+        {"listed": 1},
+        {"regressor": {}},
+        {"own": {"window": 10**9}},
+        {"own": {"window": 5, "horizon": 3, "strategy": "direct"}},
+        {"own": {"window": 5, "horizon": 3, "season": 1}},
+        {"own": {"window": 5, "horizon": 3, "unknown": 1}},
+    ],
+    ids=str,
+)
+def test_configurations_of_strangers(change):
+    config, tensors = small().fit(Y)._to_tensors()
+    again = RNNForecaster._from_tensors(
+        config | {"own": config["own"] | {"checkpoint": "x"}}, tensors
+    )
+    assert again.checkpoint is None  # a file from anyone must not say where to write
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        RNNForecaster._from_tensors(config | change, tensors)
+
+
+def test_arrays_of_strangers():
+    config, tensors = small().fit(Y, X)._to_tensors()
+    for name, value in tensors.items():
+        for wrong in (value[:-1], value.astype(np.float16), value[None]):
+            if name == "residuals_" and wrong.shape == (len(value) - 1, 3):
+                continue  # there may be any number of them
+            with pytest.raises((KeyError, TypeError, ValueError)):
+                RNNForecaster._from_tensors(config, tensors | {name: wrong})
+        with pytest.raises((KeyError, TypeError, ValueError)):
+            RNNForecaster._from_tensors(config, {k: v for k, v in tensors.items() if k != name})

@@ -1,0 +1,295 @@
+"""ONNX files: checked, and ONNX Runtime computes from them what we do."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from helpers import error
+from processes import python
+from sklearn.exceptions import NotFittedError
+
+import numba_rnn as nr
+from numba_rnn.estimators import RNNClassifier, RNNForecaster, RNNRegressor
+
+TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-11}
+
+
+def session(path):
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def example(rnn, L, N, seed=0):
+    """x, h_0 and lengths, of which one is L and one 0."""
+    rng = np.random.default_rng(seed)
+    D = 2 if rnn.bidirectional else 1
+    shape = (N, L, rnn.input_size) if rnn.batch_first else (L, N, rnn.input_size)
+    x = rng.standard_normal(shape).astype(rnn.dtype)
+    h_0 = rng.standard_normal((rnn.num_layers * D, N, rnn.hidden_size)).astype(rnn.dtype)
+    lengths = rng.integers(0, L + 1, N)
+    lengths[: min(N, 2)] = [0, L][: min(N, 2)]
+    return x, h_0, lengths
+
+
+def compare(rnn, run, L, N, initial_state, lengths):
+    x, h_0, ends = example(rnn, L, N)
+    feed = {"x": x}
+    if initial_state:
+        feed["h_0"] = h_0
+    if lengths:
+        feed["lengths"] = ends.astype(np.int32)
+    output, h_n = rnn(x, h_0 if initial_state else None, lengths=ends if lengths else None)
+    theirs = run.run(["output", "h_n"], feed)
+    for ours, other in zip((output, h_n), theirs, strict=True):
+        assert ours.shape == other.shape and ours.dtype == other.dtype
+        assert error(other, ours) <= TOLERANCE[ours.dtype]
+    if lengths:
+        steps = theirs[0] if not rnn.batch_first else theirs[0].swapaxes(0, 1)
+        for n, end in enumerate(ends):
+            assert not steps[end:, n].any()
+
+
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("initial_state", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("num_layers", [1, 3])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_rnn(tmp_path, bidirectional, num_layers, batch_first, dtype, initial_state, lengths):
+    rnn = nr.RNN(
+        3, 4, num_layers, batch_first=batch_first, bidirectional=bidirectional, dtype=dtype, rng=0
+    )
+    path = tmp_path / "rnn.onnx"
+    nr.to_onnx(rnn, path, initial_state=initial_state, lengths=lengths)
+    onnx.checker.check_model(str(path), full_check=True)
+    run = session(path)
+    assert [i.name for i in run.get_inputs()] == (
+        ["x"] + ["h_0"] * initial_state + ["lengths"] * lengths
+    )
+    for L, N in ((6, 5), (1, 1), (9, 2), (0, 3), (4, 0)):  # one file for all of them
+        compare(rnn, run, L, N, initial_state, lengths)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("options", [{"bias": False}, {"nonlinearity": "relu"}, {"dropout": 0.9}])
+def test_other_options(tmp_path, options, dtype):
+    """Dropout is off, whatever mode the layer is in."""
+    rnn = nr.RNN(3, 4, 2, bidirectional=True, dtype=dtype, rng=0, **options)
+    nr.to_onnx(rnn, tmp_path / "rnn.onnx", initial_state=True, lengths=True)
+    assert rnn.training
+    compare(rnn.eval(), session(tmp_path / "rnn.onnx"), 6, 5, True, True)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_long_sequences(tmp_path, dtype):
+    rnn = nr.RNN(5, 48, dtype=dtype, rng=0)
+    nr.to_onnx(rnn, tmp_path / "rnn.onnx", initial_state=True, lengths=True)
+    compare(rnn, session(tmp_path / "rnn.onnx"), 300, 7, True, True)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_padding_is_not_seen(tmp_path, dtype):
+    rnn = nr.RNN(3, 4, 2, bidirectional=True, batch_first=True, dtype=dtype, rng=0)
+    nr.to_onnx(rnn, tmp_path / "rnn.onnx", lengths=True)
+    x, _, lengths = example(rnn, 6, 5)
+    for n, end in enumerate(lengths):
+        x[n, end:] = np.nan
+    output, h_n = session(tmp_path / "rnn.onnx").run(
+        ["output", "h_n"], {"x": x, "lengths": lengths.astype(np.int32)}
+    )
+    assert np.isfinite(output).all() and np.isfinite(h_n).all()
+    assert error(output, rnn(x, lengths=lengths)[0]) <= TOLERANCE[rnn.dtype]
+
+
+def test_one_operator_a_layer(tmp_path):
+    """What is fast where there is a kernel; and the axes are free, under their names."""
+    nr.to_onnx(nr.RNN(3, 4, 2, bidirectional=True), tmp_path / "rnn.onnx", lengths=True)
+    model = onnx.load(tmp_path / "rnn.onnx")
+    assert [node.op_type for node in model.graph.node].count("RNN") == 2
+    axes = {
+        value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        for value in [*model.graph.input, *model.graph.output]
+    }
+    assert axes == {
+        "x": ["L", "N", 3],
+        "lengths": ["N"],
+        "output": ["L", "N", 8],
+        "h_n": [4, "N", 4],
+    }
+    assert model.producer_name == "numba_rnn"
+
+
+def test_the_same_model_is_the_same_file(tmp_path):
+    for name in ("a", "b"):
+        nr.to_onnx(nr.RNN(3, 4, dtype=np.float64, rng=0), tmp_path / name, initial_state=True)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+# --- estimators ---------------------------------------------------------------------------------
+
+SHORT = {"max_iter": 2, "n_iter_no_change": np.inf, "random_state": 0}
+
+
+def series(features=3, count=20, seed=0):
+    """Sequences of different lengths, and the same in float32, padded, with their lengths."""
+    rng = np.random.default_rng(seed)
+    scale, shift = np.array([1, 50, 0.1])[:features], np.array([0, 300, -5])[:features]
+    lengths = rng.integers(1, 9, count).astype(np.int32)
+    X = [(shift + scale * rng.standard_normal((n, features))).astype(np.float32) for n in lengths]
+    padded = np.zeros((count, lengths.max(), features), np.float32)
+    for n, x in enumerate(X):
+        padded[n, : len(x)] = x
+    return X, padded, lengths
+
+
+def feed(model, padded, lengths=None):
+    """What goes into a session, in the dtype of the network."""
+    given = {"x": padded.astype(model.rnn_.dtype)}
+    return given if lengths is None else given | {"lengths": lengths}
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])  # float32 and float64
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
+def test_estimators(tmp_path, pooling, bidirectional, solver):
+    """One target a series, with lengths and without, whatever stands in the padding."""
+    options = {"num_layers": 2, "bidirectional": bidirectional, "pooling": pooling}
+    options |= {"solver": solver, **SHORT}
+    X, padded, lengths = series()
+    labels = np.array(["a", "b", "c"])[np.arange(len(X)) % 3]
+    numbers = 1e3 + 50 * np.array([[x.sum(), x[0, 0]] for x in X])
+    classifier = RNNClassifier(5, **options).fit(X, labels)
+    regressor = RNNRegressor(5, **options).fit(X, numbers)
+    single = RNNRegressor(5, **options).fit(X, numbers[:, 0])
+    tolerance = TOLERANCE[regressor.rnn_.dtype]
+    padded[np.arange(8) >= lengths[:, None]] = 1e6
+    for whole in (False, True):  # series of one length, and no lengths; or lengths
+        X_now, given = X, (padded, lengths)
+        if whole:
+            X_now, given = padded[:7, :1], (padded[:7, :1],)
+        for model, name, predict in (
+            (classifier, "probabilities", classifier.predict_proba),
+            (regressor, "prediction", regressor.predict),
+            (single, "prediction", single.predict),
+        ):
+            path = tmp_path / "model.onnx"
+            nr.to_onnx(model, path, lengths=not whole)
+            (theirs,) = session(path).run([name], feed(model, *given))
+            ours = predict(X_now)
+            assert theirs.shape == ours.shape and theirs.dtype == model.rnn_.dtype
+            assert error(theirs, ours) <= tolerance
+        nr.to_onnx(classifier, path, lengths=not whole)
+        (theirs,) = session(path).run(["label"], feed(classifier, *given))
+        assert theirs.tolist() == classifier.predict(X_now).tolist()
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_targets_of_each_step(tmp_path, flat):
+    X, padded, lengths = series()
+    numbers = [np.cumsum(x[:, 0]) if flat else np.cumsum(x, axis=0) for x in X]
+    labels = [x[:, 0] > 0 for x in X]
+    for kind, y, names in (
+        (RNNRegressor, numbers, ["prediction"]),
+        (RNNClassifier, labels, ["label", "probabilities"]),
+    ):
+        model = kind(5, bidirectional=True, **SHORT).fit(X, y)
+        path = tmp_path / "model.onnx"
+        nr.to_onnx(model, path, lengths=True)
+        theirs = dict(
+            zip(names, session(path).run(names, feed(model, padded, lengths)), strict=True)
+        )
+        ours = {names[0]: model.predict(X)}
+        if "label" in names:
+            ours["probabilities"] = model.predict_proba(X)
+        for name in names:
+            for n, end in enumerate(lengths):
+                assert theirs[name][n, :end].shape == ours[name][n].shape
+                assert error(theirs[name][n, :end].astype(float), ours[name][n]) <= 1e-5
+                assert name == "label" or not theirs[name][n, end:].any()
+        nr.to_onnx(model, path)
+        (theirs,) = session(path).run(names[-1:], feed(model, padded))
+        whole = model.predict_proba(padded) if "label" in names else model.predict(padded)
+        assert theirs.shape == np.shape(whole)
+        assert error(theirs, np.stack(whole)) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        ([3, -1], np.int64),
+        (np.array([7, 200], np.uint8), np.int64),
+        ([True, False], np.bool_),
+        ([3.0, -2.0], np.float64),
+        (["ä", "speaker 2"], object),
+        (np.array(["x", "yy"], object), object),
+    ],
+)
+def test_labels(tmp_path, labels, kind):
+    _, padded, _ = series()
+    y = np.asarray(labels)[np.arange(len(padded)) % 2]
+    model = RNNClassifier(3, **SHORT).fit(padded, y)
+    nr.to_onnx(model, tmp_path / "model.onnx")
+    (theirs,) = session(tmp_path / "model.onnx").run(["label"], feed(model, padded))
+    assert theirs.dtype == kind
+    assert theirs.tolist() == model.predict(padded).tolist()
+
+
+def test_a_table(tmp_path):
+    """A column a time step goes in with one feature."""
+    table = np.random.default_rng(0).standard_normal((12, 7)).astype(np.float32)
+    model = RNNRegressor(3, standardize=False, **SHORT).fit(table, table.sum(axis=1))
+    nr.to_onnx(model, tmp_path / "model.onnx")
+    (theirs,) = session(tmp_path / "model.onnx").run(None, {"x": table[:, :, None]})
+    assert error(theirs, model.predict(table)) <= 1e-5
+
+
+def test_the_network_of_a_forecaster(tmp_path):
+    model = RNNForecaster(window=6, horizon=2, hidden_size=3, **SHORT)
+    model.fit(np.sin(np.arange(60.0)))
+    nr.to_onnx(model.regressor_, tmp_path / "model.onnx")
+    x = np.random.default_rng(0).standard_normal((4, 6, model.rnn_.input_size))
+    x = x.astype(np.float32)
+    (theirs,) = session(tmp_path / "model.onnx").run(None, {"x": x})
+    assert error(theirs, model.regressor_.predict(x)) <= 1e-5
+    with pytest.raises(TypeError, match="model must be one of"):
+        nr.to_onnx(model, tmp_path / "model.onnx")
+
+
+# --- bad input ----------------------------------------------------------------------------------
+
+
+def test_bad_input(tmp_path):
+    path = tmp_path / "model.onnx"
+    for model in (nr.Linear(2, 3), nr.RNNCell(2, 3), type("Mine", (nr.RNN,), {})(2, 3), None):
+        with pytest.raises(TypeError, match=r"model must be one of RNN, RNNClassifier.*got"):
+            nr.to_onnx(model, path)
+    rnn = nr.RNN(2, 3)
+    with pytest.raises(TypeError, match=r"path must be a str or a path, got int 3"):
+        nr.to_onnx(rnn, 3)
+    for name in ("initial_state", "lengths"):
+        with pytest.raises(TypeError, match=f"{name} must be True or False, got"):
+            nr.to_onnx(rnn, path, **{name: 1})
+    with pytest.raises(NotFittedError):
+        nr.to_onnx(RNNRegressor(), path)
+    X, _, _ = series()
+    regressor = RNNRegressor(3, **SHORT).fit(X, np.arange(len(X)))
+    with pytest.raises(ValueError, match="initial_state must be False for RNNRegressor"):
+        nr.to_onnx(regressor, path, initial_state=True)
+    classifier = RNNClassifier(3, **SHORT).fit(X, np.arange(len(X)) % 2)
+    for classes in (np.array([1, "a"], object), np.array([0, 2**63], object)):
+        classifier.classes_ = classes
+        with pytest.raises(ValueError, match="labels"):
+            nr.to_onnx(classifier, path)
+    assert not path.exists()
+
+
+def test_without_onnx():
+    code = """
+import sys
+sys.modules["onnx"] = None
+import numba_rnn as nr
+try:
+    nr.to_onnx(nr.RNN(1, 1), "x")
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    assert "pip install 'numba_rnn[onnx]'" in python(code)
