@@ -20,7 +20,7 @@ from ..layout import Layout
 from . import dropout as _dropout
 from . import linear, recurrence
 from .build import natives
-from .parallel import run, split, threads
+from .parallel import packers, run, split, threads
 from .parallel import start_threads as start_threads
 from .products import BLOCK, BLOCK_COLUMNS, ROWS_AT_ONCE
 from .tile import WIDEST
@@ -118,7 +118,7 @@ def rnn_forward(
         output, h_n, x, h_0, weights, places,
         layout.index, layout.blocks(blocks),
         empty(D * padded(H, width) * (I + H + 1), dtype), empty(D * slices * 3 * N, int),
-        layout.longest, N, I, H, D, F[nonlinearity], width, parts, slices,
+        layout.longest, N, I, H, D, F[nonlinearity], width, parts, packers(D * H * (I + H)), slices,
     )  # fmt: skip
     run(recurrence.rnn_forward, parts, arguments)
     return output
@@ -178,7 +178,7 @@ def rnn_backward(
         layout.index, layout.blocks(blocks),
         empty(scratch, dtype), empty(places_in_rows, int),
         tuple(layout.transitions(d == 1) for d in range(D)), part_size,
-        layout.longest, N, I, H, D, F[nonlinearity], width, parts, slices,
+        layout.longest, N, I, H, D, F[nonlinearity], width, parts, packers(D * H * (I + H)), slices,
     )  # fmt: skip
     run(recurrence.rnn_backward, parts, arguments)
     return dx, dh if state_gradients else None
@@ -193,6 +193,7 @@ def linear_forward(x: np.ndarray, weights: np.ndarray, out_features: int) -> np.
         natives.table(x.dtype, linear.FORWARD), y, x, weights,
         np.arange(M), empty(padded(out_features, width) * (I + 1), x.dtype),
         empty(3 * parts * ROWS_AT_ONCE, int), M, I, out_features, width, parts,
+        packers(I * out_features),
     )  # fmt: skip
     run(linear.linear_forward, parts, arguments)
     return y
@@ -212,6 +213,7 @@ def linear_backward(
         dx, gradients, grad_output, x, weights,
         np.arange(M), empty(scratch, x.dtype), empty(3 * parts * ROWS_AT_ONCE, int),
         M, I, out_features, width, parts,
+        packers(I * out_features),
     )  # fmt: skip
     run(linear.linear_backward, parts, arguments)
     return dx, gradients

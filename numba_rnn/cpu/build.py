@@ -249,7 +249,7 @@ def advance(typing, pointer, start):
 @kernel
 def launch(launcher, address, tasks, frame):
     """Run tasks 0, 1, ..., here one after the other, or by the parallel launcher where given."""
-    if launcher == 0:
+    if launcher == 0 or tasks == 1:
         for task in range(tasks):
             call(address, (task, frame))
     else:

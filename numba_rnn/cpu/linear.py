@@ -68,13 +68,13 @@ def linear_forward(
     rows,  # (M,): 0, 1, 2, ...
     scratch,  # V·LANES·(I + 1)
     tables,  # parts·3·ROWS_AT_ONCE
-    M, I, O, lanes, parts,
+    M, I, O, lanes, parts, packers,
 ):  # fmt: skip
     """Map every row."""
     packed, bias = (scratch, 0), (scratch, panels(O, lanes) * lanes * I)
     has_bias = int(len(weights) > O * I)
-    frame = frame_of((bands, packed, bias, weights, has_bias, I, O, lanes, parts))
-    launch(launcher, bands[LINEAR_PACK], parts, frame)
+    frame = frame_of((bands, packed, bias, weights, has_bias, I, O, lanes, packers))
+    launch(launcher, bands[LINEAR_PACK], packers, frame)
     frame = frame_of((bands, y, x, packed, bias, rows, tables, M, I, O, lanes, parts))
     launch(launcher, bands[LINEAR_MAP], parts, frame)
 
@@ -128,15 +128,15 @@ def linear_backward(
     rows,
     scratch,  # V·LANES·(O + 1) + parts·(BLOCK·(BLOCK_COLUMNS + V·LANES) + LANES)
     tables,
-    M, I, O, lanes, parts,
+    M, I, O, lanes, parts, packers,
 ):  # fmt: skip
     """Gradients of the input and the parameters."""
     width = panels(I, lanes) * lanes
     packed, zeros = (scratch, 0), width * O
     for j in range(zeros, zeros + width):
         scratch[j] = 0
-    frame = frame_of((bands, packed, weights, I, O, lanes, parts))
-    launch(launcher, bands[LINEAR_PACK_BACK], parts, frame)
+    frame = frame_of((bands, packed, weights, I, O, lanes, packers))
+    launch(launcher, bands[LINEAR_PACK_BACK], packers, frame)
     has_bias = int(len(gradients) > O * I)
     frame = frame_of(
         (bands, dx, gradients, g, x, packed, (scratch, zeros), rows, tables,

@@ -26,6 +26,7 @@ WORTH_A_LAUNCH_WORKQUEUE = 20_000_000
 WORTH_A_LAUNCH_EACH_STEP = 100_000
 # A backward pass whose steps can't be split has products worth splitting from here on.
 WORTH_A_LAUNCH_PRODUCTS = 4_000_000
+PACKING = 16  # multiply-adds that take as long as packing a number
 SAMPLES_A_THREAD = 3  # with fewer, a tile is too low to be fast
 SAMPLES_A_BLOCK = 48  # with more, the states of a block leave the nearest cache
 
@@ -56,6 +57,11 @@ def threads(work: float) -> int:
     if work < WORTH_A_LAUNCH_WORKQUEUE and _layer() == "workqueue":
         return 1
     return numba.get_num_threads()
+
+
+def packers(numbers: int) -> int:
+    """How many threads are worth packing so many numbers of a matrix."""
+    return threads(PACKING * numbers)
 
 
 def split(layout: Layout, work: float, directions: int, backward: bool) -> tuple[int, int, int]:

@@ -156,13 +156,13 @@ def rnn_forward(
     bounds,  # (blocks + 1,): the samples of each block
     scratch,  # D·V·LANES·(I + H + 1)
     tables,  # D·slices·3·N
-    L, N, I, H, D, f, lanes, parts, slices,
+    L, N, I, H, D, f, lanes, parts, packers, slices,
 ):  # fmt: skip
     """Run a layer forward."""
     width = D * panels(H, lanes) * lanes
     w_ih, w_hh, bias = (scratch, 0), (scratch, width * I), (scratch, width * (I + H))
-    frame = frame_of((bands, w_ih, w_hh, bias, weights, at, I, H, D, lanes, parts))
-    launch(launcher, bands[RNN_PACK], parts, frame)
+    frame = frame_of((bands, w_ih, w_hh, bias, weights, at, I, H, D, lanes, packers))
+    launch(launcher, bands[RNN_PACK], packers, frame)
 
     blocks, steps = len(bounds) - 1, len(index) - 3 * N
     batch_row, lengths, order = (index, steps), (index, steps + N), (index, steps + 2 * N)
@@ -345,7 +345,7 @@ def rnn_backward(
     tables,  # max(D·slices·3·N, parts·3·ROWS_AT_ONCE)
     transitions,  # of each direction, see Layout.transitions
     part_size,  # BLOCK·(BLOCK_COLUMNS + LANES·max(V, V_in)) + LANES·(1 + 2·H)
-    L, N, I, H, D, f, lanes, parts, slices,
+    L, N, I, H, D, f, lanes, parts, packers, slices,
 ):  # fmt: skip
     """Run a layer backward; the arguments it shares with `rnn_forward` are the same."""
     V, V_in = panels(H, lanes), panels(I, lanes)
@@ -354,8 +354,8 @@ def rnn_backward(
     zeros = D * (width + width_in) * H
     for j in range(zeros, zeros + max(width, width_in)):
         scratch[j] = 0
-    frame = frame_of((bands, w_ih, w_hh, weights, at, I, H, D, lanes, parts))
-    launch(launcher, bands[RNN_PACK_BACK], parts, frame)
+    frame = frame_of((bands, w_ih, w_hh, weights, at, I, H, D, lanes, packers))
+    launch(launcher, bands[RNN_PACK_BACK], packers, frame)
 
     blocks, steps = len(bounds) - 1, len(index) - 3 * N
     batch_row, lengths, order = (index, steps), (index, steps + N), (index, steps + 2 * N)
