@@ -165,7 +165,7 @@ def packed(sequence: PackedSequence) -> Layout:
     rows = (getattr(data, "shape", None) or (None,))[0]
     if rows is None or not all(array is None or _is_plain(array) for array in index):
         data, *index = validation.packed_sequence(*sequence)
-        rows = data.shape[0]
+        rows = validation.shape_of(data)[0]
     content = (None if array is None else array.tobytes() for array in index)
     make = _kept_packed if rows <= ROWS_KEPT else _packed
     return make(rows, *content)

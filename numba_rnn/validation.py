@@ -338,9 +338,9 @@ def packed_sequence(
     """
     if not dispatch.on_gpu(data):
         data = any_array("data", data, 1)
-    elif len(_shape(data)) < 1:
+    elif len(shape_of(data)) < 1:
         raise ValueError(f"data must have at least 1 axes, got {describe(data)}")
-    return data, *packing(_shape(data)[0], batch_sizes, sorted_indices, unsorted_indices)
+    return data, *packing(shape_of(data)[0], batch_sizes, sorted_indices, unsorted_indices)
 
 
 def packing(
@@ -543,7 +543,7 @@ def _dtype(array: Any) -> np.dtype | str:
     return array.dtype if library is None else library.dtype(array)
 
 
-def _shape(array: Any) -> tuple[int, ...]:
+def shape_of(array: Any) -> tuple[int, ...]:
     library = dispatch.library(array)
     return array.shape if library is None else library.shape(array)
 
@@ -551,7 +551,7 @@ def _shape(array: Any) -> tuple[int, ...]:
 def loss_prediction(value: Any, *, classes: bool = False) -> Any:
     """Return a loss's prediction; with classes, its last axis must hold at least one."""
     prediction = _float_array("prediction", value)
-    shape = _shape(prediction)
+    shape = shape_of(prediction)
     if classes and (len(shape) == 0 or shape[-1] == 0):
         raise ValueError(
             "prediction must have shape (..., number of classes), at least one of them, "
@@ -569,7 +569,7 @@ def gpu_loss(
     a number, or an array.
     """
     prediction = loss_prediction(prediction, classes=classes)
-    place, shape = dispatch.place(prediction), _shape(prediction)
+    place, shape = dispatch.place(prediction), shape_of(prediction)
     target = at("target", target, place, "prediction")
     if classes:
         expected, kinds, words = shape[:-1], "iu", "integer class indices"
@@ -578,8 +578,8 @@ def gpu_loss(
         expected, kinds, words = shape, "fiub", "real numbers"
         expectation = f"the prediction's shape {shape}"
     _kind_among("target", target, kinds, words)
-    if _shape(target) != expected:
-        raise ValueError(f"target must have {expectation}, got {_shape(target)}")
+    if shape_of(target) != expected:
+        raise ValueError(f"target must have {expectation}, got {shape_of(target)}")
     if weights is None:
         return prediction, target, None
     if isinstance(weights, (int, float, np.number, np.bool_)):
@@ -587,11 +587,11 @@ def gpu_loss(
     weights = at("weights", weights, place, "prediction")
     _kind_among("weights", weights, "fiub", "real numbers")
     try:
-        fits = np.broadcast_shapes(_shape(weights), expected) == expected
+        fits = np.broadcast_shapes(shape_of(weights), expected) == expected
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(f"weights must broadcast to shape {expected}, got shape {_shape(weights)}")
+        raise ValueError(f"weights must broadcast to shape {expected}, got shape {shape_of(weights)}")
     return prediction, target, weights
 
 
@@ -709,7 +709,7 @@ def optimizer_grads(value: Any, params: list[Any], single: bool) -> list[Any]:
     if single:
         if not isinstance(value, np.ndarray) and not dispatch.on_gpu(value):
             raise TypeError(
-                f"grads must be an array of shape {_shape(params[0])}, as params is one array, "
+                f"grads must be an array of shape {shape_of(params[0])}, as params is one array, "
                 f"got {describe(value)}"
             )
         arrays = [value]
@@ -738,9 +738,9 @@ def _like(name: str, value: Any, like: Any, owner: str) -> Any:
 
 def _same_kind(name: str, value: Any, like: Any) -> None:
     """Refuse an array without the shape and dtype of another, which may be on a GPU."""
-    shape, dtype = _shape(like), _dtype(like)
-    if _shape(value) != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {_shape(value)}")
+    shape, dtype = shape_of(like), _dtype(like)
+    if shape_of(value) != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {shape_of(value)}")
     if _dtype(value) != dtype:
         fix = dispatch.how_to_cast(name, value, dtype)
         raise TypeError(f"{name} must be of dtype {dtype}, got {_dtype(value)}: convert with {fix}")
