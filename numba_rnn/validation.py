@@ -591,7 +591,9 @@ def gpu_loss(
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(f"weights must broadcast to shape {expected}, got shape {shape_of(weights)}")
+        raise ValueError(
+            f"weights must broadcast to shape {expected}, got shape {shape_of(weights)}"
+        )
     return prediction, target, weights
 
 

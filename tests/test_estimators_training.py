@@ -351,8 +351,17 @@ def test_it_keeps_the_weights_of_the_best_epoch(monkeypatch):
     model = RNNRegressor(**QUICK)
     with pytest.raises(FloatingPointError, match=r"in epoch 4\..*of the best epoch so far"):
         model.fit(LIST, Y)
-    assert_same_bits(weights(model), kept[1])
+    assert_same_bits(weights(model), kept[0])  # with which the second epoch, the best, began
     assert model.loss_curve_ == [3.0, 1.0, 2.0] and model.best_loss_ == 1
+
+
+def test_weights_that_exploded_are_not_kept():
+    """One step is enough for it, and the loss before it is finite."""
+    model = RNNRegressor(**QUICK | {"nonlinearity": "relu", "learning_rate_init": 1e30})
+    with pytest.raises(FloatingPointError, match="learning_rate_init"):
+        model.fit(LIST, Y)
+    assert np.abs(weights(model)).max() < 1
+    assert np.isfinite(model.predict(LIST)).all()
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])

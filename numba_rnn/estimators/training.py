@@ -90,6 +90,7 @@ class Training:
         self.network, self.settings, self.rng, self.history = network, settings, rng, history
         self.validate, self.save = validate, save
         self.best = network.weights.copy()
+        self._begun_with = network.weights  # what the loss of an epoch was first measured with
         self.evaluations: list[tuple[float, np.ndarray]] = []  # of L-BFGS: value and gradient
         if settings.solver != "lbfgs":
             self.optimizer = _optimizer(settings, network.weights)
@@ -198,6 +199,7 @@ class Training:
         """Change the weights batch by batch; return the mean loss."""
         settings, network = self.settings, self.network
         size = min(settings.batch_size or 200, len(x))
+        self._begun_with = network.weights.copy()
         total, count = 0.0, 0
         network.rnn.train()
         try:
@@ -254,8 +256,9 @@ class Training:
             better = score > history.best_score
             stalled = score < history.best_score + tol
             history.best_score = max(score, history.best_score)
-        if better:
-            self.best = self.network.weights.copy()
+        if better:  # without a validation score nothing is known of the weights after the last step
+            weights = self._begun_with if self.validate is None else self.network.weights
+            self.best = weights.copy()
         history.stalled = history.stalled + 1 if stalled else 0
         self._show(history)
 
