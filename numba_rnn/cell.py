@@ -9,8 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
-from . import layout as layouts
-from . import validation
+from . import batches, validation
 from .dispatch import backend
 from .parameters import Parametrised, cell_shapes, generator, places
 from .tape import CellGradients, CellTape
@@ -117,7 +116,7 @@ class RNNCell(Parametrised):
         """One step is a layer with L = 1."""
         return module.rnn_forward(
             x, h, module.empty(h.shape, h.dtype), weights, self._places,
-            layouts.padded(1, len(x), False), self.hidden_size, 1, self.nonlinearity,
+            batches.padded(1, len(x), False), self.hidden_size, 1, self.nonlinearity,
         )  # fmt: skip
 
     def __call__(self, x: np.ndarray, h: np.ndarray | None = None) -> np.ndarray:
@@ -163,7 +162,7 @@ class RNNCell(Parametrised):
             grad = module.rows(validation.shaped("grad_h", grad_h, shape, dtype, place), H)
             dh, gradients = module.zeros(h.shape, dtype), module.zeros(weights.shape, dtype)
             dx, _ = module.rnn_backward(
-                rows, h, output, weights, places, layouts.padded(1, len(rows), False), H, 1,
+                rows, h, output, weights, places, batches.padded(1, len(rows), False), H, 1,
                 nonlinearity, grad, None, dh, gradients, False,
             )  # fmt: skip
             return CellGradients(

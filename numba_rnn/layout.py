@@ -12,15 +12,7 @@ so nothing is ever transposed, padded or packed in order to be computed on.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
-
-from . import validation
-
-if TYPE_CHECKING:
-    from .packed import PackedSequence
 
 ROWS_KEPT = 1 << 14  # rows of layouts that keep their tables, as layouts of small calls live on
 
@@ -121,74 +113,3 @@ class Layout:
             (rows, later, earlier, first, sample),
             (rows, earlier, later, first_in_reverse, sample),
         )
-
-
-# Making a layout takes NumPy tens of microseconds, so those of small calls are kept for the next
-# call with the same content. Their index arrays are made from the bytes that were looked up: no
-# later change of the caller's arrays can reach them.
-
-
-def padded(steps: int, batch: int, batch_first: bool, lengths: Any = None) -> Layout:
-    """Layout of (L, N, .) or, batch first, (N, L, .), perhaps with a length for each sample.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If lengths are not one integer for each sample, 0 to L.
-    """
-    content = None if lengths is None else validation.index_array("lengths", lengths).tobytes()
-    make = _kept_padded if steps * batch <= ROWS_KEPT else _padded
-    return make(steps, batch, batch_first, content)
-
-
-def _padded(steps: int, batch: int, batch_first: bool, content: bytes | None) -> Layout:
-    place = np.arange(batch, dtype=np.int64)
-    step_row = np.arange(steps, dtype=np.int64) * (1 if batch_first else batch)
-    batch_row = place * steps if batch_first else place
-    if content is None:
-        return Layout(steps * batch, step_row, batch_row, np.full(batch, steps, np.int64), place)
-    lengths = np.frombuffer(content, np.int64)
-    lengths = validation.lengths("lengths", lengths, batch, steps, zero_allowed=True)
-    order = np.argsort(-lengths, kind="stable")
-    return Layout(steps * batch, step_row, batch_row[order], lengths[order], order)
-
-
-def packed(sequence: PackedSequence) -> Layout:
-    """Layout of the data of a packed sequence, with its index arrays as `packing`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the sequence is malformed.
-    """
-    data, *index = sequence
-    rows = (getattr(data, "shape", None) or (None,))[0]
-    if rows is None or not all(array is None or _is_plain(array) for array in index):
-        data, *index = validation.packed_sequence(*sequence)
-        rows = validation.shape_of(data)[0]
-    content = (None if array is None else array.tobytes() for array in index)
-    make = _kept_packed if rows <= ROWS_KEPT else _packed
-    return make(rows, *content)
-
-
-def _packed(rows: int, *content: bytes | None) -> Layout:
-    index = (None if part is None else np.frombuffer(part, np.int64) for part in content)
-    sizes, order, back = validation.packing(rows, *index)
-    packing = tuple(None if part is None else _fixed(part) for part in (sizes, order, back))
-    # Sample i has a step t where sizes[t] > i, so its length is the number of such t.
-    place = np.arange(sizes[0], dtype=np.int64)
-    lengths = np.searchsorted(-sizes, -place, side="left").astype(np.int64)
-    order = place if order is None else order
-    return Layout(rows, np.cumsum(sizes) - sizes, place, lengths, order, packing)
-
-
-def _fixed(array: np.ndarray) -> np.ndarray:
-    """Copy integers into memory that nothing can write to."""
-    return np.frombuffer(array.tobytes(), np.int64)
-
-
-def _is_plain(array: Any) -> bool:
-    return type(array) is np.ndarray and array.dtype == np.int64 and array.ndim == 1
-
-
-_kept_padded, _kept_packed = lru_cache(maxsize=32)(_padded), lru_cache(maxsize=32)(_packed)

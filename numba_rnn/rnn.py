@@ -10,8 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
-from . import layout as layouts
-from . import validation
+from . import batches, validation
 from .dispatch import backend
 from .layout import Layout
 from .packed import PackedSequence
@@ -295,7 +294,7 @@ class _Call:
         if isinstance(x, PackedSequence):
             if lengths is not None:
                 raise ValueError("lengths must be None with a PackedSequence, which has its own")
-            self.layout = layouts.packed(x)
+            self.layout = batches.packed(x)
             expected = (("sum of lengths",),)
             data = validation.features("x.data", x.data, self.dtype, features, expected, self.place)
         else:
@@ -327,7 +326,7 @@ class _Call:
             raise ValueError(
                 f"lengths must be None with unbatched input, got x of shape {data.shape}"
             )
-        return layouts.padded(steps, batch, batch_first, lengths)
+        return batches.padded(steps, batch, batch_first, lengths)
 
     def run(self, weights: np.ndarray, keep: bool) -> tuple[list[np.ndarray], np.ndarray]:
         return self.stack.forward(
@@ -387,7 +386,7 @@ class _Call:
 
     def _data_of(self, grad_output: PackedSequence) -> np.ndarray:
         """Rows of a packed gradient, which must be laid out as x was."""
-        if self.packing is not None and layouts.packed(grad_output) is self.layout:
+        if self.packing is not None and batches.packed(grad_output) is self.layout:
             return grad_output.data
         return validation.same_packing("grad_output", grad_output, self.packing)
 

@@ -12,7 +12,7 @@ from helpers import assert_close, assert_same_bits, check, example, normal
 from scipy.optimize import minimize
 
 import numba_rnn as nr
-from numba_rnn import layout, reference
+from numba_rnn import batches, reference
 
 DTYPES = [np.float32, np.float64]
 LAYERS = {
@@ -685,7 +685,7 @@ def test_large_calls_leave_no_tables_behind():
     for steps in (200, 20_000):
         tape = rnn.forward(np.ones((steps, 1, 1), np.float32))
         tape.backward(tape.output)
-        kept = layout.padded(steps, 1, False)._transitions
+        kept = batches.padded(steps, 1, False)._transitions
         sizes.append(len(kept))
     assert sizes == [2, 0]  # directions whose tables were kept
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import layout as layouts
+from .. import batches
 from ..layout import Layout
 
 POOL = 8  # batches of which the samples are sorted by length, so that they are alike in it
@@ -126,7 +126,7 @@ def pack(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, Layout]:
     step = np.arange(lengths[0])[:, None]
     table = step + starts
     if lengths[-1] == lengths[0]:
-        return table.ravel(), layouts.padded(len(table), len(lengths), False)
+        return table.ravel(), batches.padded(len(table), len(lengths), False)
     real = step < lengths
     ends = np.cumsum(real.sum(axis=1))
     place = np.arange(len(lengths))

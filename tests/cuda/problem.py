@@ -3,8 +3,7 @@
 import numpy as np
 
 import numba_rnn as nr
-from numba_rnn import layout as layouts
-from numba_rnn import reference
+from numba_rnn import batches, reference
 from numba_rnn.parameters import places, rnn_shapes, size, views
 
 TOLERANCE = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-12}
@@ -20,10 +19,10 @@ def problem_layout(kind, L, N, lengths):
     """Layout of padded, batch_first, lengths or packed input, and the lengths."""
     if kind == "packed":
         rows = np.zeros((L, N, 1))
-        return layouts.packed(nr.pack_padded_sequence(rows, lengths, enforce_sorted=False))
+        return batches.packed(nr.pack_padded_sequence(rows, lengths, enforce_sorted=False))
     if kind == "lengths":
-        return layouts.padded(L, N, False, lengths)
-    return layouts.padded(L, N, kind == "batch_first")
+        return batches.padded(L, N, False, lengths)
+    return batches.padded(L, N, kind == "batch_first")
 
 
 def check(
