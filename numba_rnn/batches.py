@@ -26,7 +26,7 @@ def padded(steps: int, batch: int, batch_first: bool, lengths: Any = None) -> La
         If lengths are not one integer for each sample, 0 to L.
     """
     content = None if lengths is None else validation.index_array("lengths", lengths).tobytes()
-    make = _kept_padded if steps * batch <= ROWS_KEPT else _padded
+    make = _kept_padded if steps + 3 * batch <= ROWS_KEPT else _padded
     return make(steps, batch, batch_first, content)
 
 
@@ -55,8 +55,8 @@ def packed(sequence: PackedSequence) -> Layout:
     if rows is None or not all(array is None or _is_plain(array) for array in index):
         data, *index = validation.packed_sequence(*sequence)
         rows = validation.shape_of(data)[0]
-    content = (None if array is None else array.tobytes() for array in index)
-    make = _kept_packed if rows <= ROWS_KEPT else _packed
+    content = [None if array is None else array.tobytes() for array in index]
+    make = _kept_packed if sum(map(len, filter(None, content))) <= 8 * ROWS_KEPT else _packed
     return make(rows, *content)
 
 

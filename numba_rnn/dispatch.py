@@ -20,6 +20,7 @@ from __future__ import annotations
 import importlib
 import math
 import sys
+from collections.abc import Iterable
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -348,7 +349,7 @@ def assign(target: Any, values: Any) -> None:
     if library(target) is None:
         target[...] = values
     elif found is None:
-        _memory().write(library(target).memory(target), np.asarray(values, order="C"), 0)
+        _memory().write_from_host(library(target).memory(target), np.asarray(values, order="C"))
     else:
         source = found.memory(found.contiguous(values))
         _memory().write(library(target).memory(target), source, found.stream())
@@ -366,7 +367,15 @@ def zeros_like(array: Any) -> Any:
     found = library(array)
     if found is None:
         return np.zeros_like(array, subok=False)
-    return found.zeros(found.shape(array), found.dtype(array), array)
+    result = found.zeros(found.shape(array), found.dtype(array), array)
+    _memory().settle()  # whichever stream it is used on
+    return result
+
+
+def settle(arrays: Iterable[Any]) -> None:
+    """Wait where arrays on a GPU are of libraries whose current streams differ."""
+    if len({int(found.stream()) for found in {library(array) for array in arrays}}) > 1:
+        _memory().settle()
 
 
 def in_c_order(array: Any) -> bool:
@@ -394,6 +403,8 @@ def backend(array: Any) -> Any:
         else:
             raise TypeError(f"no backend for arrays of type {kind.__module__}.{kind.__name__}")
         _backends[kind] = found
+    if kind is not np.ndarray and (owner := library(array)) is not None:
+        _memory().require_current(owner.place(array))
     return found
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-ROWS_KEPT = 1 << 14  # rows of layouts that keep their tables, as layouts of small calls live on
+ROWS_KEPT = 1 << 14  # numbers in a table of a layout that is kept for the next call
 
 
 class Layout:

@@ -214,6 +214,7 @@ class Optimizer:
 
     def _step_on_gpu(self, p: Any, g: Any, buffers: dict[str, Any]) -> None:
         """The same by a kernel, on the stream on which the gradient was written."""
+        dispatch.settle((p, g, *buffers.values()))
         vectors = {name: dispatch.vector(buffer) for name, buffer in buffers.items()}
         dispatch.backend(g).optimizer_step(
             self._rule.__name__[1:], dispatch.vector(p), dispatch.vector(g), vectors, self._steps,
@@ -241,6 +242,14 @@ class Optimizer:
             copies = {f"{name}.{i}": dispatch.to_host(b) for i, b in enumerate(group)}
             state.update(copies)
         return state
+
+    def __getstate__(self) -> dict[str, Any]:
+        if any(dispatch.on_gpu(p) for p in self._params):
+            raise TypeError(
+                "an optimiser of arrays on a GPU can't be copied or pickled: make another one for "
+                "the other parameters, and give it this one's state_dict()"
+            )
+        return self.__dict__
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a state, options and learning rate included; the next step has the same bits.
@@ -591,6 +600,7 @@ def clip_grad_norm(grads: np.ndarray | Iterable[np.ndarray], max_norm: float) ->
     arrays, _ = validation.array_list("grads", grads)
     max_norm = validation.real("max_norm", max_norm, 0)
     if arrays and dispatch.on_gpu(arrays[0]):
+        dispatch.settle(arrays)
         vectors = [dispatch.vector(g) for g in arrays]
         return dispatch.backend(arrays[0]).clip(vectors, max_norm)
     with np.errstate(all="ignore"):

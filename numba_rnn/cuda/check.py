@@ -1,8 +1,9 @@
 """Check the CUDA backend on this machine: ``python -m numba_rnn.cuda.check``.
 
-First parity: forward and backward passes of every kind, on the arrays of every library that is
-installed, beside the textbook in `numba_rnn.reference`. Then, where torch is installed with CUDA,
-times beside torch.nn.RNN (cuDNN), as CUDA events measure them.
+First parity, on the arrays of every library that is installed: forward and backward passes, with
+every kernel, beside the textbook in `numba_rnn.reference`, and training loops with every loss and
+optimiser beside the CPU. Then, where torch is installed with CUDA, times beside torch.nn.RNN
+(cuDNN), as CUDA events measure them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import reference
+from .. import dispatch, losses, optim, reference
+from ..cell import RNNCell
+from ..linear import Linear
 from ..packed import pack_padded_sequence
 from ..rnn import RNN
 from . import toolkit
@@ -42,15 +45,18 @@ class Case(NamedTuple):
     nonlinearity: str = "tanh"
     bias: bool = True
     batch_first: bool = False
+    walk: str | None = None  # kernels to use in place of the chosen ones
 
     def __str__(self) -> str:
         sizes = f"L={self.L} N={self.N} I={self.I} H={self.H}"
         words = [self.kind, sizes, self.dtype, f"{self.num_layers} layers", self.nonlinearity]
         words += [word for word in ("bidirectional", "batch_first") if getattr(self, word)]
+        words += [] if self.walk is None else [f"{self.walk} kernels"]
         return ", ".join(words if self.bias else [*words, "no bias"])
 
 
-# Sizes on both sides of every change of kernels, and some that fit nothing.
+# Sizes on both sides of the changes of kernels, some that fit nothing, and at the end kernels that
+# no other case would choose on a large GPU.
 CASES = (
     Case("padded", 37, 5, 3, 1, "float64"),
     Case("lengths", 50, 9, 7, 31, "float64", 2, True),
@@ -66,6 +72,14 @@ CASES = (
     Case("padded", 33, 10, 30, 1000, "float32", 1, True, "relu"),
     Case("lengths", 20, 6, 16, 2048),
     Case("padded", 12, 4, 8, 2300, "float32", 1, True),
+    Case("padded", 30, 1, 16, 400),
+    Case("lengths", 30, 23, 16, 257),
+    Case("padded", 40, 300, 16, 128),
+    Case("lengths", 40, 300, 16, 256, "float32", 1, True),
+    Case("lengths", 30, 7, 20, 96, "float32", 1, True, walk="steps"),
+    Case("packed", 20, 6, 12, 80, "float64", 2, walk="steps"),
+    Case("lengths", 25, 9, 8, 130, "float32", 2, True, walk="generic"),
+    Case("padded", 25, 9, 8, 60, "float64", walk="generic"),
 )
 QUICK = (
     Case("padded", 3, 2, 2, 3, "float32", 2),
@@ -133,8 +147,14 @@ def error(case: Case, to_gpu: Callable, to_host: Callable) -> float:
         return array[real[..., 0]]
 
     rnn.to("cuda")
-    tape = rnn.forward(there(x), to_gpu(h_0), lengths=lengths if case.kind == "lengths" else None)
-    grads = tape.backward(there(g), to_gpu(g_n))
+    backend = dispatch.backend(to_gpu(h_0))
+    backend.walk, usual = case.walk, backend.walk
+    try:
+        own = lengths if case.kind == "lengths" else None
+        tape = rnn.forward(there(x), to_gpu(h_0), lengths=own)
+        grads = tape.backward(there(g), to_gpu(g_n))
+    finally:
+        backend.walk = usual
     pairs = [
         (rows(tape.output), packed_rows(output)),
         (to_host(tape.h_n), h_n),
@@ -144,6 +164,51 @@ def error(case: Case, to_gpu: Callable, to_host: Callable) -> float:
     pairs += [(to_host(p), answer["parameters"][name]) for name, p in grads.parameters.items()]
     return max(
         float(np.max(np.abs(a - b), initial=0) / np.max(np.abs(b), initial=1)) for a, b in pairs
+    )
+
+
+LOSSES = ("mse", "mae", "huber", "binary_cross_entropy", "cross_entropy")
+OPTIMIZERS = ("SGD", "RMSprop", "Adam", "AdamW")
+
+
+def trained(loss: str, optimizer: str, device: str, move: Callable) -> list[Any]:
+    """What two steps of training leave behind: values, norms, gradients of states, parameters.
+
+    Dropout is on, its masks being the same everywhere; a cell and a single sequence take part.
+    """
+    L, N, H = (2, 2, 2) if toolkit.SIMULATOR else (7, 5, 20)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((L, N, 3)).astype(np.float32)
+    y = rng.random((L, N, 4)).astype(np.float32)
+    target = move(rng.integers(4, size=(L, N)) if loss == "cross_entropy" else y)
+    rnn = RNN(3, H, 2, dropout=0.4, bidirectional=True, rng=0).to(device)
+    readout, cell = Linear(2 * H, 4, rng=1).to(device), RNNCell(3, H, rng=2).to(device)
+    layers = (rnn, readout, cell)
+    step = getattr(optim, optimizer)([layer.flat_parameters for layer in layers], lr=1e-2)
+    left = []
+    for _ in range(2):
+        tape = rnn.forward(move(x), lengths=[L, *range(N - 1)])
+        head, one = readout.forward(tape.output), cell.forward(move(x[0]))
+        value, slope = getattr(losses, loss)(head.output, target)
+        head_grads, cell_grads = head.backward(slope), one.backward(one.h)
+        grads = tape.backward(head_grads.input, state_gradients=True)
+        gradients = [grads.flat, head_grads.flat, cell_grads.flat]
+        left += [value, optim.clip_grad_norm(gradients, 0.5), grads.states]
+        step.step(gradients)
+    alone = rnn.eval()(move(x[0]))
+    return [*left, *alone, *(layer.flat_parameters for layer in layers)]
+
+
+def training_error(
+    loss: str, optimizer: str, to_gpu: Callable, to_host: Callable, to_host_from_numba: Callable
+) -> float:
+    """The largest difference of a training on the GPU from one on the CPU, as in `error`."""
+    there = trained(loss, optimizer, "cuda", to_gpu)
+    found = [*map(to_host, there[:-3]), *map(to_host_from_numba, there[-3:])]
+    here = map(np.asarray, trained(loss, optimizer, "cpu", lambda array: array))
+    return max(
+        float(np.max(np.abs(a - b), initial=0) / np.max(np.abs(b), initial=1))
+        for a, b in zip(found, here, strict=True)
     )
 
 
@@ -168,14 +233,33 @@ def _module(name: str) -> Any:
 
 def parity(cases: Iterable[Case], copies: dict[str, tuple[Callable, Callable]]) -> bool:
     """Run every case on every kind of array, print the errors, and say whether all are small."""
-    good = True
-    for case in cases:
-        for name, pair in copies.items():
-            found = error(case, *pair)
-            fine = found <= TOLERANCE[case.dtype]  # False for NaN
-            good &= fine
-            print(f"{'ok' if fine else 'WRONG':<6}{found:8.1e}  {name:<6} {case}", flush=True)
-    return good
+    return all(
+        [
+            _verdict(error(case, *pair), case.dtype, f"{name:<6} {case}")
+            for case in cases
+            for name, pair in copies.items()
+        ]
+    )
+
+
+def training_parity(
+    pairs: Iterable[tuple[str, str]], copies: dict[str, tuple[Callable, Callable]]
+) -> bool:
+    """Train with every pair of loss and optimiser, on every kind of array; the rest as `parity`."""
+    from_numba = kinds()["Numba"][1]
+    return all(
+        [
+            _verdict(training_error(*pair, *copy, from_numba), "float32", f"{name:<6} {pair}")
+            for pair in pairs
+            for name, copy in copies.items()
+        ]
+    )
+
+
+def _verdict(found: float, dtype: str, what: str) -> bool:
+    fine = found <= TOLERANCE[dtype]  # False for NaN
+    print(f"{'ok' if fine else 'WRONG':<6}{found:8.1e}  {what}", flush=True)
+    return fine
 
 
 # --- times ----------------------------------------------------------------------------------------
@@ -334,8 +418,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RuntimeError as problem:
         print(f"No GPU to check: {problem}", file=sys.stderr)
         return 2
-    if chosen.only != "times" and not parity(QUICK if chosen.quick else CASES, kinds()):
-        return 1
+    if chosen.only != "times":
+        pairs = [(loss, OPTIMIZERS[k % 4]) for k, loss in enumerate(LOSSES)]
+        right = parity(QUICK if chosen.quick else CASES, kinds())
+        if not (training_parity(pairs[:1] if chosen.quick else pairs, kinds()) and right):
+            return 1
     if chosen.only == "parity" or chosen.quick:
         return 0
     torch = None if toolkit.SIMULATOR else _module("torch")

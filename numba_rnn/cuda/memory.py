@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .toolkit import SIMULATOR, cuda, device_memset, kernel, launch, require
+from .toolkit import SIMULATOR, cuda, device_memset, device_number, kernel, launch, require
 
 THREADS = 4 if SIMULATOR else 256
 
@@ -29,12 +29,14 @@ def zeros(shape: tuple[int, ...], dtype: Any, stream: Any) -> Any:
 def to_device(array: np.ndarray) -> Any:
     """Copy a host array to the current GPU; where there is none, the error says what is missing."""
     require()
-    return cuda.to_device(np.asarray(array, order="C"))
+    result = cuda.to_device(np.asarray(array, order="C"))
+    settle()
+    return result
 
 
 def to_host(array: Any) -> np.ndarray:
     """Copy a device array in C order to the host, after all that any stream still does to it."""
-    cuda.synchronize()
+    settle()
     return array.copy_to_host()
 
 
@@ -49,9 +51,32 @@ def copy(array: Any, stream: Any) -> Any:
 
 
 def write(target: Any, values: Any, stream: Any) -> None:
-    """Copy a host or device array in C order into a device array in C order."""
+    """Copy a device array in C order into another."""
     if target.size:
         target.copy_to_device(values, stream=stream)
+
+
+def write_from_host(target: Any, values: np.ndarray) -> None:
+    """Copy a host array into a device array, both in C order, between what streams do with it."""
+    settle()
+    write(target, values, 0)
+    settle()
+
+
+def settle() -> None:
+    """Wait for all streams, as other libraries' and the default one don't wait for each other."""
+    cuda.synchronize()
+
+
+def require_current(place: str) -> None:
+    """Refuse what lies on another GPU than the current one, where kernels would be launched."""
+    current, number = device_number(), place.partition(":")[2]
+    if number and int(number) != current:
+        raise RuntimeError(
+            f"the array is on {place}, but the current GPU is cuda:{current}: enter "
+            f"torch.cuda.device({number}), cupy.cuda.Device({number}) or numba.cuda.gpus[{number}] "
+            "around the call"
+        )
 
 
 def address(array: Any) -> int:

@@ -9,6 +9,7 @@ a block, so that blocks are kept tiny.
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -136,14 +137,16 @@ def configured(
     """Return a kernel ready for a launch, without Numba's warning that the grid is a small one."""
     from numba.cuda.core import config as options
 
-    wanted = options.CUDA_LOW_OCCUPANCY_WARNINGS
-    options.CUDA_LOW_OCCUPANCY_WARNINGS = 0
-    try:
-        return compiled[grid, threads, stream, shared]
-    finally:
-        options.CUDA_LOW_OCCUPANCY_WARNINGS = wanted
+    with _configuring:
+        wanted = options.CUDA_LOW_OCCUPANCY_WARNINGS
+        options.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+        try:
+            return compiled[grid, threads, stream, shared]
+        finally:
+            options.CUDA_LOW_OCCUPANCY_WARNINGS = wanted
 
 
+_configuring = threading.Lock()
 _prepared: set[tuple[int, int]] = set()
 
 
@@ -158,6 +161,8 @@ def _prepare(compiled: Any, arguments: tuple[Any, ...], shared: int, cooperative
     if key in _prepared:
         return
     overload = compiled.compile(tuple(compiled.typeof_pyval(a) for a in arguments))
+    if not hasattr(overload, "cooperative"):
+        raise RuntimeError("this version of numba-cuda has no cooperative launches as of 0.30")
     overload.cooperative = cooperative
     if shared > 48 << 10:
         from numba.cuda.cudadrv.driver import binding, driver
@@ -170,7 +175,10 @@ def _prepare(compiled: Any, arguments: tuple[Any, ...], shared: int, cooperative
 
 def upload(array: np.ndarray, stream: Any) -> Any:
     """Copy a host array to the device, ordered before what follows on the stream."""
-    return cuda.to_device(array) if SIMULATOR else cuda.to_device(array, stream=stream)
+    if SIMULATOR:
+        return cuda.to_device(array)
+    # Numba takes 0 for no stream at all, and then the host waits for what the GPU still does.
+    return cuda.to_device(array, stream=stream or cuda.legacy_default_stream())
 
 
 class Strided:

@@ -3,6 +3,9 @@
 The tests are those of `test_bad_input.py`, with layers and arrays on the GPU.
 """
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import test_bad_input
@@ -29,6 +32,7 @@ from test_bad_input import (  # noqa: F401
 )
 
 import numba_rnn as nr
+from numba_rnn import dispatch
 
 
 def zeros(*shape, dtype=np.float32):
@@ -94,3 +98,21 @@ def test_mixed_places(layers):
         nr.PackedSequence(x[0], to_gpu(np.array([N])))
     with layers.refuse(TypeError, "weight must be an array on the CPU", "copy_to_host()"):
         nr.Linear(I, H).weight = zeros(H, I)
+
+
+def test_another_gpu_than_the_current_one(monkeypatch):
+    """Its kernels would be launched where the array is not."""
+    x, rnn = zeros(L, N, I), nr.RNN(I, H, rng=0).to("cuda")
+    monkeypatch.setattr(dispatch.NUMBA, "place", lambda array: "cuda:1")
+    rnn._place = "cuda:1"
+    with pytest.raises(
+        RuntimeError, match=r"on cuda:1, but the current GPU is cuda:0.*device\(1\)"
+    ):
+        rnn(x)
+
+
+def test_optimisers_of_gpu_arrays_are_not_copied():
+    opt = nr.optim.Adam(zeros(3))
+    for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="state_dict"):
+            copied(opt)

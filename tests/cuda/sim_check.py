@@ -2,17 +2,55 @@
 
 import doctest
 
+import numpy as np
 import pytest
 
 from numba_rnn.cuda import check, toolkit
+from numba_rnn.cuda.choice import choose
 
 
 def test_parity_is_found(capsys):
     assert check.main(["--quick"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(check.QUICK)
-    for line, case in zip(lines, check.QUICK, strict=True):
+    assert len(lines) == len(check.QUICK) + 1
+    for line, case in zip(lines, [*check.QUICK, ("mse", "SGD")], strict=True):
         assert line.startswith("ok") and "Numba" in line and line.endswith(str(case))
+
+
+@pytest.mark.parametrize("k", range(len(check.LOSSES)))
+def test_training_is_the_cpus(k):
+    pair = check.LOSSES[k], check.OPTIMIZERS[k % 4]
+    assert check.training_parity([pair], check.kinds())
+
+
+def test_a_training_that_is_another_is_found():
+    loss = "mse"
+    spoilt = check.kinds()["Numba"][0], lambda a: a.copy_to_host() * 1.001
+    assert not check.training_parity([(loss, "SGD")], {"bad": spoilt})
+
+
+def test_every_kernel_is_run_on_a_large_gpu():
+    """What `choice` makes of the cases on 132 multiprocessors, as an H100 has them."""
+    gpu = toolkit.Gpu(multiprocessors=132, shared_memory=227 << 10, cooperative=True)
+    plans = set()
+    for case in check.CASES:
+        D = 1 + case.bidirectional
+        itemsize = np.dtype(case.dtype).itemsize
+        only = case.walk or ("persistent", "grid", "steps")
+        plans.add(plan_on(gpu, case.H, case.N, D, itemsize, only))
+    assert {kind for kind, _ in plans} == {"persistent", "grid", "steps", "generic"}
+    assert {rows for kind, rows in plans if kind == "persistent"} >= {1, 2}
+    assert len({rows for kind, rows in plans if kind == "grid"}) >= 3
+
+
+def plan_on(gpu, H, N, D, itemsize, only):
+    """Kind and samples at once; `only` may be several kinds to try, as the simulator has one."""
+    for kind in [only] if isinstance(only, str) else only:
+        try:
+            plan = choose(gpu, H, N, D, itemsize, kind)
+        except ValueError:
+            continue
+        return plan.kind, plan.split.rows if plan.split else 0
 
 
 def test_wrong_results_are_found(capsys):
@@ -25,8 +63,10 @@ def test_wrong_results_are_found(capsys):
 
 
 def test_a_wrong_result_is_told_by_the_exit_status(monkeypatch):
-    monkeypatch.setattr(check, "error", lambda *a: float("nan"))
-    assert check.main(["--quick"]) == 1
+    for name in ("error", "training_error"):
+        with monkeypatch.context() as patch:
+            patch.setattr(check, name, lambda *a: float("nan"))
+            assert check.main(["--quick"]) == 1
 
 
 def test_times_need_torch_on_a_gpu(capsys):
