@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     # From here on, ONNX Runtime and NumPy are all that is needed.
     lengths = np.array([len(x) for x in X_test], np.int32)
-    x = np.zeros((len(X_test), lengths.max(), 12), np.float32)  # (N, L, F)
+    x = np.zeros((len(X_test), lengths.max(), 12))  # (N, L, F), double whatever the network is
     for padded, series in zip(x, X_test, strict=True):
         padded[: len(series)] = series
     session = onnxruntime.InferenceSession(args.output, providers=["CPUExecutionProvider"])

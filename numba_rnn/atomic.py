@@ -17,7 +17,7 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
     ------
     OSError
         If the directory is missing or can't be written to, or the disk is full; what stood there
-        is unchanged then.
+        is unchanged then. It names the path that was given, not the new file beside it.
     """
     place = Path(os.path.realpath(path))
     beside = place.with_name(f".numba_rnn-{secrets.token_hex(8)}.tmp")
@@ -27,9 +27,11 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, place)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
+    except BaseException as error:
+        with contextlib.suppress(OSError):
             beside.unlink()
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from None
         raise
     if os.name == "posix":  # the new name is an entry of the directory, which has a cache too
         directory = os.open(place.parent, os.O_RDONLY)

@@ -34,10 +34,10 @@ def to_onnx(
     RNNRegressor   `x` (N, L, F), `lengths`        `prediction` (N,) or (N, targets)
     =============  ==============================  =================================================
 
-    All but `lengths` (int32) and `label` (int64, bool, double or string, as the labels are) has the
-    dtype of the network. Estimators bring their standardisation with them; a table, a column a time
-    step, goes in with one feature, (N, L, 1). Where they were fitted to targets of each step,
-    outputs have an axis L after N.
+    `x` of estimators is double, `lengths` is int32, and `label` is int64, bool, double or string,
+    as the labels are; all else has the dtype of the network. Estimators bring their standardisation
+    with them; a table, a column a time step, goes in with one feature, (N, L, 1). Where they were
+    fitted to targets of each step, outputs have an axis L after N.
 
     Parameters
     ----------
@@ -66,6 +66,9 @@ def to_onnx(
     -----
     Of an RNNForecaster its `regressor_` can be written; what the forecaster does around that, one
     step of a recursion after the other, is not part of the graph.
+
+    Estimators subtract their means in double precision, and so `x` is double whatever the dtype of
+    the network: in float32 small changes of large values would be lost before that.
 
     A layer of float32 is an operator RNN. ONNX Runtime has none for float64, so that a layer of
     that is a Scan over matrix products, which takes longer.
@@ -130,10 +133,10 @@ def _estimator(graph: Graph, model: Any, lengths: bool) -> None:
     check_is_fitted(model)
     rnn, head, form = model.rnn_, model.head_, model._form
     dtype = rnn.dtype
-    x = graph.input("x", dtype, ["N", "L", rnn.input_size])
+    x = graph.input("x", np.float64, ["N", "L", rnn.input_size])
     ends = graph.input("lengths", np.int32, ["N"]) if lengths else None
-    # As in Python, scaling is done in double precision, where a large mean costs no digits.
-    x = graph.add("Sub", graph.cast(graph.swapped(x), np.float64), graph.constant(model.x_mean_))
+    # As in Python, x is double until it is scaled, so that a large mean costs no digits.
+    x = graph.add("Sub", graph.swapped(x), graph.constant(model.x_mean_))
     x = graph.cast(graph.add("Div", x, graph.constant(model.x_scale_)), dtype)
     output, h_n = stack(graph, rnn, x, None, ends)
     if form.steps:

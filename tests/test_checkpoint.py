@@ -8,10 +8,16 @@ import pytest
 from helpers import assert_same_bits
 from processes import python
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from numba_rnn import atomic
 from numba_rnn.estimators import RNNClassifier, RNNRegressor
 from numba_rnn.estimators.training import Training
+
+# Of L-BFGS a few iterations are enough here, and it warns whenever it doesn't come to its end.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:max_iter=.+ iterations of L-BFGS:sklearn.exceptions.ConvergenceWarning"
+)
 
 RNG = np.random.default_rng(0)
 LIST = [RNG.normal(size=(length, 2)) for length in RNG.integers(1, 12, 30)]
@@ -201,6 +207,16 @@ def test_other_data(path):
         RNNRegressor(checkpoint=path, **QUICK).fit(LIST, Y)
 
 
+def test_a_file_is_of_one_training_alone(tmp_path):
+    """So that a search or a cross-validation, which has many, is refused at the second."""
+    model = RNNClassifier(checkpoint=tmp_path / "c", **QUICK)
+    with pytest.raises(ValueError, match="with other X or y"):
+        cross_val_score(model, LIST, Y > 0, cv=3, error_score="raise")
+    model.set_params(checkpoint=tmp_path / "d")
+    with pytest.raises(ValueError, match="must belong to the same training"):
+        GridSearchCV(model, {"alpha": [0.0, 1.0]}, cv=2, error_score="raise").fit(LIST, Y > 0)
+
+
 def test_damage(path, tmp_path):
     whole = path.read_bytes()
     flipped = bytearray(whole)
@@ -211,10 +227,16 @@ def test_damage(path, tmp_path):
         with pytest.raises(ValueError, match=f"checkpoint '{path}' is not whole"):
             model.fit(LIST, Y > 0)
         assert path.read_bytes() == content
-    with pytest.raises(OSError):
-        model.set_params(checkpoint=tmp_path / "missing" / "c").fit(LIST, Y > 0)
-    with pytest.raises(OSError):
+
+
+def test_no_place_for_a_file(path, tmp_path):
+    model = RNNClassifier(**QUICK)
+    for place in (tmp_path / "missing" / "c", path / "c"):
+        with pytest.raises(ValueError, match=f"checkpoint must lie in a folder .*'{place}'"):
+            model.set_params(checkpoint=place).fit(LIST, Y > 0)
+    with pytest.raises(ValueError, match=f"checkpoint must be a file, got the folder '{tmp_path}'"):
         model.set_params(checkpoint=tmp_path).fit(LIST, Y > 0)
+    assert not hasattr(model, "rnn_")
 
 
 def test_nothing_is_unpickled(path):

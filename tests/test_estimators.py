@@ -17,6 +17,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from numba_rnn.estimators import EXPECTED_FAILED_CHECKS, RNNClassifier, RNNRegressor
 
+# Of L-BFGS a few iterations are enough here, and it warns whenever it doesn't come to its end.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:max_iter=.+ iterations of L-BFGS:sklearn.exceptions.ConvergenceWarning"
+)
+
 QUICK = {"hidden_size": 5, "max_iter": 3, "n_iter_no_change": np.inf, "random_state": 0}
 RNG = np.random.default_rng(0)
 TABLE = RNG.normal(size=(30, 6))
@@ -80,6 +85,24 @@ def test_one_table_in_many_forms():
         model.predict(frame[list("fedcba")])
     model.fit(list(TABLE), Y)
     assert not hasattr(model, "feature_names_in_")
+
+
+def test_names_in_a_list_of_frames():
+    frames = [pd.DataFrame(x, columns=["a", "b"]) for x in LIST]
+    swapped = [frame[["b", "a"]] for frame in frames]
+    model = RNNRegressor(**QUICK).fit(frames, Y)
+    assert model.feature_names_in_.tolist() == ["a", "b"]
+    np.testing.assert_array_equal(model.predict(LIST), model.predict(frames))
+    objects = np.empty(30, object)
+    objects[:] = swapped
+    for X in (swapped, objects, [frame.rename(columns={"b": "c"}) for frame in frames]):
+        with pytest.raises(ValueError, match=r"X must have the columns \['a', 'b'\], as in fit"):
+            model.predict(X)
+        with pytest.raises(ValueError, match="X must have the columns"):
+            model.partial_fit(X, Y)
+    with pytest.raises(ValueError, match=r"X\[1\] must have the columns \['a', 'b'\]"):
+        model.fit([frames[0], *swapped[1:]], Y)
+    assert not hasattr(model.fit(LIST, Y), "feature_names_in_")
 
 
 def test_series_of_different_lengths():
@@ -234,6 +257,8 @@ def test_probabilities():
         (RNNRegressor(), ARRAY, np.zeros((30, 6, 1, 1)), "one to three axes"),
         (RNNRegressor(), ARRAY, np.zeros((30, 6, 0)), "y must not be empty"),
         (RNNRegressor(), LIST, [LIST[0][1:], *LIST[1:]], r"y\[0\] must have"),
+        (RNNRegressor(), LIST, [[1.0, 2.0], [1.0]], "y must be an array, or a list of arrays"),
+        (RNNClassifier(), LIST, [[1, 2], [1]], "y must be an array, or a list of arrays"),
         (RNNClassifier(), ARRAY, Y, "Unknown label type"),
         (RNNClassifier(), ARRAY, np.zeros((30, 6, 2), int), "one label a step"),
         (RNNClassifier(), ARRAY, LABELS[:-1], "inconsistent numbers of samples"),
@@ -283,6 +308,41 @@ def test_parameters_that_contradict(options, words):
 def test_predict_needs_fit():
     with pytest.raises(NotFittedError):
         RNNRegressor().predict(ARRAY)
+
+
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_a_first_fit_that_is_refused(warm_start):
+    alone = np.r_[np.zeros(29), 1]  # a class of one can't be split
+    model = RNNClassifier(early_stopping=True, warm_start=warm_start, **QUICK)
+    with pytest.raises(ValueError, match="least populated class"):
+        model.fit(TABLE, alone)
+    with pytest.raises(NotFittedError):
+        model.predict(TABLE)
+    assert [name for name in vars(model) if name.endswith("_")] == []
+    model.fit(TABLE, LABELS).predict(TABLE)
+
+
+def test_a_refit_that_is_refused_leaves_the_model(tmp_path):
+    path = tmp_path / "checkpoint"
+    model = RNNClassifier(checkpoint=path, **QUICK).fit(TABLE, LABELS)
+    expected = model.predict_proba(TABLE)
+    for options, words in (({}, "other X or y"), ({"checkpoint": 7}, "checkpoint")):
+        with pytest.raises((TypeError, ValueError), match=words):
+            model.set_params(**options).fit(5 * ARRAY + 3, np.arange(30) % 3)
+        assert model.classes_.tolist() == ["down", "up"] and model.n_features_in_ == 6
+        np.testing.assert_array_equal(model.predict_proba(TABLE), expected)
+
+
+def test_a_fit_interrupted_before_the_training(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    model = RNNRegressor(**QUICK)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(RNNRegressor, "_network", interrupt)
+        model.fit(TABLE, Y)
+    with pytest.raises(NotFittedError):
+        model.predict(TABLE)
 
 
 # --- bits ---------------------------------------------------------------------------------------
@@ -348,7 +408,8 @@ def test_with_scikit_learns_tools():
 
 def test_pickle():
     for model, y in ((RNNRegressor(**QUICK), Y), (RNNClassifier(**QUICK), LABELS)):
-        model.partial_fit(LIST, y)
+        options = {"classes": ["down", "up"]} if y is LABELS else {}
+        model.partial_fit(LIST, y, **options)
         again = pickle.loads(pickle.dumps(model))
         np.testing.assert_array_equal(again.predict(LIST), model.predict(LIST))
         # and both go on in the same way

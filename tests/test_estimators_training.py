@@ -1,5 +1,6 @@
 """What a fit computes: gradients, batches, stopping, and what is left when it goes wrong."""
 
+import copy
 import os
 import signal
 import warnings
@@ -17,6 +18,11 @@ from numba_rnn.estimators.network import Network
 from numba_rnn.estimators.pooling import Max, Mean
 from numba_rnn.estimators.sequences import Sequences, pack, spread
 from numba_rnn.estimators.training import Training
+
+# Of L-BFGS a few iterations are enough here, and it warns whenever it doesn't come to its end.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:max_iter=.+ iterations of L-BFGS:sklearn.exceptions.ConvergenceWarning"
+)
 
 QUICK = {"hidden_size": 5, "max_iter": 4, "n_iter_no_change": np.inf, "random_state": 0}
 RNG = np.random.default_rng(0)
@@ -297,6 +303,19 @@ def test_it_stops_where_the_loss_stalls():
         RNNRegressor(4, max_iter=12, random_state=0).fit(LIST, Y)
 
 
+def test_too_few_epochs():
+    for options, words in (
+        ({"max_iter": 1}, "max_iter=1 epochs"),
+        ({"max_iter": 10}, "max_iter=10 epochs"),
+        ({"max_iter": 2, "solver": "lbfgs"}, "max_iter=2 iterations of L-BFGS"),
+        ({"max_iter": 2, "solver": "lbfgs", "n_iter_no_change": np.inf}, "of L-BFGS"),
+    ):
+        with pytest.warns(ConvergenceWarning, match=words) as caught:
+            RNNRegressor(4, random_state=0, **options).fit(LIST, Y)
+        assert caught[0].filename == __file__
+    RNNRegressor(4, max_iter=1, n_iter_no_change=np.inf).fit(LIST, Y)
+
+
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_early_stopping_keeps_the_best_weights(solver):
     rng = np.random.default_rng(1)
@@ -427,6 +446,44 @@ def test_partial_fit_of_a_classifier():
         model.partial_fit(LIST, 3 * y)
     with pytest.raises(ValueError, match=r"got \[1\]"):
         RNNClassifier(**QUICK).partial_fit(LIST, y, classes=[0, 2])
+
+
+def test_classes_of_partial_fit():
+    y = np.arange(30) % 2
+    model = RNNClassifier(**QUICK)
+    with pytest.raises(ValueError, match=r"classes must be all labels.* first call.* got None"):
+        model.partial_fit(LIST, y)
+    model.partial_fit(LIST, y, classes=[0, 1])
+    before = weights(model).copy()
+    with pytest.raises(ValueError, match=r"classes must be .* first call, \[0, 1\], got \[0, 2\]"):
+        model.partial_fit(LIST, y, classes=[2, 0])
+    assert_same_bits(weights(model), before)
+    model.partial_fit(LIST, y, classes=[1, 0])
+    RNNClassifier(**QUICK).fit(LIST, y).partial_fit(LIST, y)  # they are known from fit
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "rmsprop"])
+def test_partial_fit_after_one_that_exploded(solver):
+    """It goes on as if from those weights a training had begun, without what exploded."""
+    options = {"batch_size": 8, "nonlinearity": "relu", "shuffle": False, "clip_norm": None}
+    model = RNNRegressor(solver=solver, **QUICK | options).partial_fit(LIST, Y)
+    fresh = copy.deepcopy(model)
+    fresh._optimizer_state = None
+    with pytest.raises(FloatingPointError, match="learning_rate_init"):
+        model.set_params(learning_rate_init=1e3).partial_fit(LIST, Y)
+    for either in (model, fresh):
+        either.set_params(learning_rate_init=1e-3).partial_fit(LIST, Y)
+    assert_same_bits(weights(model), weights(fresh))
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+def test_partial_fit_with_another_solver():
+    model = RNNRegressor(**QUICK).partial_fit(LIST, Y)
+    fresh = RNNRegressor(**QUICK).partial_fit(LIST, Y)
+    fresh._optimizer_state = None
+    for either in (model, fresh):
+        either.set_params(solver="sgd").partial_fit(LIST, Y)
+    assert_same_bits(weights(model), weights(fresh))
 
 
 def test_partial_fit_where_it_can_not_be():

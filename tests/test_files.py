@@ -19,6 +19,11 @@ from numba_rnn import atomic, files
 from numba_rnn.estimators import RNNClassifier, RNNForecaster, RNNRegressor
 from numba_rnn.extras import need
 
+# Of L-BFGS a few iterations are enough here, and it warns whenever it doesn't come to its end.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:max_iter=.+ iterations of L-BFGS:sklearn.exceptions.ConvergenceWarning"
+)
+
 LAYERS = [
     nr.RNN(3, 4, rng=0),
     nr.RNN(3, 4, 2, "relu", True, True, 0.25, True, dtype=np.float64, rng=1).eval(),
@@ -427,6 +432,19 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(path, monkeypatch, fails):
     assert os.listdir(path.parent) == [path.name]
 
 
+def test_errors_name_the_file_that_was_asked_for(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for place, kind in (
+        (tmp_path / "missing" / "model", FileNotFoundError),
+        (tmp_path / "file" / "model", OSError),
+        (tmp_path, OSError),
+    ):
+        with pytest.raises(kind) as caught:
+            nr.save(nr.Linear(3, 2), place)
+        assert caught.value.filename == str(place) and ".tmp" not in str(caught.value)
+    assert os.listdir(tmp_path) == ["file"]
+
+
 def test_it_is_on_the_disk_before_it_has_its_name(path, monkeypatch):
     calls = []
     for name in ("fsync", "replace"):
@@ -518,6 +536,48 @@ def test_a_file_names_no_place_to_write_to(path, tmp_path):
     params = {**record["config"]["params"], "checkpoint": "/tmp/anything"}
     forge(path, tensors, {**record, "config": {**record["config"], "params": params}})
     refused(path, "checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("params", "hidden_size", 5),
+        ("params", "num_layers", 2),
+        ("params", "nonlinearity", "relu"),
+        ("params", "bidirectional", True),
+        ("params", "dtype", "float64"),
+        ("params", "random_state", "x"),
+        ("params", "random_state", [1]),
+        (None, "loss_curve", "12"),
+        (None, "loss_curve", ["1", 2.0]),
+        (None, "validation_scores", {"1": 2}),
+        (None, "n_iter", 2.5),
+        (None, "n_iter", -1),
+        (None, "best_loss", "1"),
+    ],
+)
+def test_configurations_that_contradict_themselves(path, part, key, value):
+    tensors, record = parts(path, fitted(RNNRegressor))
+    config = record["config"]
+    changed = {**(config if part is None else config[part]), key: value}
+    forge(
+        path, tensors, {**record, "config": changed if part is None else config | {part: changed}}
+    )
+    refused(path, "holds no RNNRegressor", key)
+
+
+@pytest.mark.parametrize("name", ["x_mean_", "x_scale_", "y_mean_", "y_scale_"])
+def test_scaling_that_scales_nothing(path, name):
+    tensors, record = parts(path, fitted(RNNRegressor))
+    for value in (np.nan, np.inf, *([0.0, -1.0] if "scale" in name else [])):
+        forge(path, {**tensors, name: np.full_like(tensors[name], value)}, record)
+        refused(path, f"{name} must be")
+
+
+def test_parameters_of_the_network_are_those_it_was_made_with(path):
+    model = fitted(RNNRegressor).set_params(hidden_size=9, bidirectional=True, dtype="float64")
+    nr.save(model, path)
+    assert nr.load(path).get_params() == fitted(RNNRegressor).get_params()
 
 
 HUGE = 10**9

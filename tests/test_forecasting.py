@@ -69,14 +69,14 @@ def test_what_differences_leave_constant_is_continued_exactly(season, times, str
 
 @pytest.fixture
 def seen(monkeypatch):
-    """Calls of RNNRegressor.fit: inputs, targets, and the places to train and to validate on."""
+    """What RNNRegressor begins with: inputs, targets, and places to train and to validate on."""
     calls = []
 
-    def fit(self, X, y, original=RNNRegressor.fit):
+    def begin(self, X, y, original=RNNRegressor._begin):
         calls.append((X, y, *self._split()))
         return original(self, X, y)
 
-    monkeypatch.setattr(RNNRegressor, "fit", fit)
+    monkeypatch.setattr(RNNRegressor, "_begin", begin)
     return calls
 
 
@@ -552,6 +552,62 @@ def test_warm_start_goes_on():
     assert model._values[0, -1] == y[-1]
 
 
+def state(model):
+    """All that a forecaster has but for its parameters, arrays copied."""
+    both = {k: v for k, v in vars(model).items() if k not in model.get_params()}
+    both |= {k: v for k, v in vars(both.pop("regressor_")).items() if k.endswith("_")}
+    kept = {k: np.array(v) for k, v in both.items() if isinstance(v, (np.ndarray, list, float))}
+    return kept | {"weights": np.concatenate(weights(model))}
+
+
+@pytest.mark.parametrize(
+    "options, y, x, words",
+    [
+        ({"hidden_size": 5}, 100, 2, "warm_start=True must keep the network"),
+        ({}, 100, 0, r"warm_start=True must keep the number of columns of X.* 2, got 0"),
+        ({"season": 4}, 100, 2, r"must keep season and difference.*\[\], got \[4\]"),
+        ({"warm_start": False, "window": 60}, 1, 2, "at least 61"),
+        ({"warm_start": False, "standardize": False}, 1e300, 2, "X must hold values that float32"),
+    ],
+)
+def test_a_fit_that_is_refused_changes_nothing(options, y, x, words):
+    beside = np.random.default_rng(1).normal(size=(63, 2))
+    model = small(warm_start=True).fit(Y, beside[:60])
+    before, forecast = state(model), model.predict(3, beside[60:])
+    with pytest.raises(ValueError, match=words):
+        model.set_params(**options).fit(y * Y, beside[:60] if x else None)
+    assert_same_bits(state(model), before)
+    assert_same_bits(model.predict(3, beside[60:]), forecast)
+
+
+def test_a_warm_start_keeps_the_scaling():
+    y, x = walk(), np.random.default_rng(1).normal(size=(60, 1))
+    model = small(warm_start=True).fit(y, x)
+    names = ("y_mean_", "y_scale_", "x_mean_", "x_scale_")
+    before = [getattr(model, name).copy() for name in names]
+    model.fit(100 * y + 7, 3 * x + 1)
+    assert_same_bits([getattr(model, name) for name in names], before)
+    with pytest.raises(ValueError, match=r"keep the number of series.* 1, got 2"):
+        model.fit([y, y], [x, x])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_parameters_set_after_a_fit_wait_for_the_next_one(strategy, tmp_path):
+    model = small(strategy=strategy, difference=1).fit(walk())
+    forecast, band = model.predict(7), model.predict_interval(3, coverage=0.5)
+    model.set_params(horizon=6, window=9, season=4, difference=0, hidden_size=7)
+    assert_same_bits(model.predict(7), forecast)
+    assert_same_bits(model.predict_interval(3, coverage=0.5), band)
+    with pytest.raises(ValueError, match="steps must be at most horizon, 3"):
+        model.predict_interval(4)
+    nr.save(model, tmp_path / "model")
+    again = nr.load(tmp_path / "model")
+    model.set_params(difference=np.int64(0))
+    assert (again.horizon, again.hidden_size) == (3, 3)
+    assert_same_bits(again.predict(7), forecast)
+    assert model.fit(walk()).residuals_.shape[1] == 6 and model.rnn_.hidden_size == 7
+
+
 def test_a_training_that_fails_leaves_a_forecaster_that_works():
     model = small(learning_rate_init=1e38, clip_norm=None, max_iter=50)
     with pytest.raises(FloatingPointError, match="in epoch"):
@@ -633,6 +689,7 @@ def test_bad_parameters(options, words):
         ({"season": "12"}, "season must be an int"),
         ({"difference": True}, "difference must be an int"),
         ({"difference": 1.0}, "difference must be an int"),
+        ({"difference": 0.0}, "difference must be an int"),
         ({"standardize": 1}, "standardize must be True or False"),
     ],
 )
@@ -676,6 +733,14 @@ def test_bad_series(y, x, words):
 def test_no_numbers(y):
     with pytest.raises(TypeError, match="y must hold real numbers"):
         small().fit(y)
+
+
+def test_a_frame_with_one_column():
+    with pytest.raises(ValueError, match=r"got shape \(60, 1\); pass y\.squeeze\(\)"):
+        small().fit(pd.DataFrame({"sales": Y}))
+    with pytest.raises(ValueError, match=r"got shape \(60, 1\); pass y\.to_series\(\)"):
+        small().fit(pl.DataFrame({"sales": Y}))
+    small().fit(pd.DataFrame({"sales": Y}).squeeze())
 
 
 def test_bad_calls_of_predict():
@@ -749,6 +814,7 @@ def test_saved_and_loaded(tmp_path, kind):
             assert getattr(ours, "name", None) == getattr(theirs, "name", None)
 
 
+@pytest.mark.filterwarnings("ignore:max_iter=2 iter:sklearn.exceptions.ConvergenceWarning")
 def test_saved_and_loaded_with_many_series_and_columns(tmp_path):
     path = tmp_path / "model.safetensors"
     x = pd.DataFrame(np.random.default_rng(1).normal(size=(66, 2)), columns=["a", "b"])
@@ -786,6 +852,7 @@ def test_a_freq_that_no_file_can_hold(tmp_path):
         {"own": {"window": 5, "horizon": 3, "strategy": "direct"}},
         {"own": {"window": 5, "horizon": 3, "season": 1}},
         {"own": {"window": 5, "horizon": 3, "unknown": 1}},
+        {"own": {"window": 5, "horizon": 3, "hidden_size": 9}},
     ],
     ids=str,
 )
@@ -797,6 +864,22 @@ def test_configurations_of_strangers(change):
     assert again.checkpoint is None  # a file from anyone must not say where to write
     with pytest.raises((KeyError, TypeError, ValueError)):
         RNNForecaster._from_tensors(config | change, tensors)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("_values", np.nan), ("_x", np.inf), ("residuals_", np.nan), ("y_mean_", np.inf),
+        ("y_scale_", 0.0), ("y_scale_", np.nan), ("x_scale_", -1.0), ("x_mean_", np.nan),
+        ("regressor.y_scale_", 0.0),
+    ],
+)  # fmt: skip
+def test_numbers_of_strangers(name, value):
+    config, tensors = small().fit(Y, X)._to_tensors()
+    changed = tensors[name].copy()
+    changed.flat[0] = value
+    with pytest.raises(ValueError, match=f"{name.removeprefix('regressor.')} must be"):
+        RNNForecaster._from_tensors(config, tensors | {name: changed})
 
 
 def test_arrays_of_strangers():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -22,6 +23,7 @@ from .checkpoint import Checkpoint, digest
 from .checks import TargetForm
 from .network import Network
 from .sequences import Sequences, spread
+from .series import columns
 from .training import History, Training
 
 
@@ -34,6 +36,18 @@ def has_epochs(estimator: RNNEstimator) -> bool:
     if estimator.solver == "lbfgs":
         raise AttributeError('partial_fit needs solver "adam", "sgd" or "rmsprop", got "lbfgs"')
     return True
+
+
+@contextlib.contextmanager
+def all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
+    """Leave an estimator as it was, fitted or not, where what is done to it fails half-way."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 def _of_array(array: np.ndarray) -> Sequences:
@@ -109,10 +123,12 @@ class RNNEstimator(BaseEstimator):
 
     def _series(self, X: Any, *, reset: bool) -> Sequences:
         """Return X as `Sequences`, unscaled; with reset take down what it looks like."""
+        names = None
         if checks.is_list_of_series(X):
+            names = columns(list(X))
             rows, lengths = checks.series_list("X", X)
             x = Sequences.of(rows.reshape(len(rows), -1), lengths)
-        elif len(X.shape if hasattr(X, "shape") else np.shape(checks.plain(X))) == 3:
+        elif len(X.shape if hasattr(X, "shape") else np.shape(checks.plain("X", X))) == 3:
             x = _of_array(checks.array_3d("X", X))
         elif reset or self._table:  # a column is a step, and there must be as many as at first
             array = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32])
@@ -124,11 +140,17 @@ class RNNEstimator(BaseEstimator):
         if reset:
             self._table, self.n_features_in_ = False, features
             self.__dict__.pop("feature_names_in_", None)
+            if names is not None:
+                self.feature_names_in_ = np.array(names, object)
         elif features != self.rnn_.input_size:
             raise ValueError(
                 f"X has {features} features, but {type(self).__name__} is expecting "
                 f"{self.rnn_.input_size} features as input."
             )
+        elif names is not None and not self._table:
+            own = getattr(self, "feature_names_in_", None)
+            if own is not None and names != own.tolist():
+                raise ValueError(f"X must have the columns {own.tolist()}, as in fit, got {names}")
         return x
 
     def _scaled(self, x: Sequences) -> Sequences:
@@ -181,6 +203,7 @@ class RNNEstimator(BaseEstimator):
         ------
         TypeError, ValueError
             If a parameter, X or y is not as described, or the checkpoint is another training's.
+            The estimator is then what it was before.
         FloatingPointError
             If the loss became infinite or NaN. The estimator keeps the best weights that it had.
 
@@ -191,6 +214,16 @@ class RNNEstimator(BaseEstimator):
         UserWarning
             If the training was interrupted from the keyboard; the model so far is kept.
         """
+        with all_or_nothing(self):
+            training, x, target = self._begin(X, y)
+        try:
+            training.run(x, target)
+        finally:
+            self._take_down(training)
+        return self
+
+    def _begin(self, X: Any, y: Any) -> tuple[Training, Sequences, np.ndarray]:
+        """Make all ready for a training, and return what it is run on."""
         settings = checks.settings(self.get_params(deep=False))
         going_on = self.warm_start and self.__sklearn_is_fitted__()
         x, target = self._take_in(X, y, going_on)
@@ -214,34 +247,32 @@ class RNNEstimator(BaseEstimator):
         training = Training(network, settings, rng, self._history(going_on), validate, save)
         if checkpoint is not None and checkpoint.found:
             training.load_state(*checkpoint.found)
-        try:
-            training.run(x[train], target if self._form.steps else target[train])
-        finally:
-            self._take_down(training)
-        return self
+        return training, x[train], target if self._form.steps else target[train]
 
     def _partial_fit(self, X: Any, y: Any, **options: Any) -> Self:
         """Go once over some data; options are those of `_target`."""
         settings = checks.settings(self.get_params(deep=False))
         if self.early_stopping:
             raise ValueError("early_stopping must be False for partial_fit, got True")
-        going_on = self.__sklearn_is_fitted__()
-        x, target = self._take_in(X, y, going_on, **options)
-        rng = self.rnn_._rng if going_on else np.random.default_rng(self._seed())
-        self._build(x, rng, going_on)
-        history = self._history(going_on)
-        history.n_iter = self.n_iter_ if going_on else 0
-        training = Training(self._network(), settings, rng, history)
-        if going_on and self._optimizer_state is not None:
-            training.resume_optimizer(self._optimizer_state)
+        with all_or_nothing(self):
+            going_on = self.__sklearn_is_fitted__()
+            x, target = self._take_in(X, y, going_on, **options)
+            rng = self.rnn_._rng if going_on else np.random.default_rng(self._seed())
+            self._build(x, rng, going_on)
+            x, target = self._scaled(x), self._scaled_target(target)
+            history = self._history(going_on)
+            history.n_iter = self.n_iter_ if going_on else 0
+            training = Training(self._network(), settings, rng, history)
+            if going_on and self._optimizer_state is not None:
+                training.resume_optimizer(self._optimizer_state)
         try:
-            training.one_epoch(self._scaled(x), self._scaled_target(target))
+            training.one_epoch(x, target)
         finally:
             self._take_down(training)
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "rnn_")
+        return hasattr(self, "best_loss_")  # what a training leaves, which a network alone has not
 
     def _seed(self) -> list[int]:
         """Draw what everything random in a fit comes from."""
@@ -350,10 +381,11 @@ class RNNEstimator(BaseEstimator):
         """Return a fitted estimator as JSON's types, and arrays by name.
 
         The state of the optimiser is not part of it, nor a random_state that is no number, nor the
-        checkpoint: a file from elsewhere must not say what the next fit writes over.
+        checkpoint: a file from elsewhere must not say what the next fit writes over. Parameters of
+        the network are those that it was made with, whatever was set since then.
         """
         check_is_fitted(self)
-        params = self._plain_params() | {"checkpoint": None}
+        params = self._plain_params() | {"checkpoint": None} | self._made_with()
         if not isinstance(params["random_state"], (int, type(None))):
             params["random_state"] = None
         config = {
@@ -374,6 +406,14 @@ class RNNEstimator(BaseEstimator):
             tensors |= {prefix + name: value for name, value in layer.state_dict().items()}
         return config, tensors
 
+    def _made_with(self) -> dict[str, Any]:
+        """Parameters that the network shows."""
+        names = ("hidden_size", "num_layers", "nonlinearity", "bidirectional")
+        shown = {name: getattr(self.rnn_, name) for name in names}
+        if self.solver != "lbfgs":  # which computes in float64 whatever dtype says
+            shown["dtype"] = self.rnn_.dtype.name
+        return shown
+
     @classmethod
     def _from_tensors(cls, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> Self:
         """Return the estimator that `_to_tensors` took apart.
@@ -392,6 +432,15 @@ class RNNEstimator(BaseEstimator):
             own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
             setattr(model, f"{name}_", configuration.build(kind, config[name], own))
         rnn, head = model.rnn_, model.head_
+        for name, value in model._made_with().items():
+            if config["params"].get(name) != value:
+                raise ValueError(
+                    f"{name} must be that of the network, {value!r}, got "
+                    f"{config['params'].get(name)!r}"
+                )
+        seed = model.random_state
+        if seed is not None and type(seed) is not int:
+            raise ValueError(f"random_state must be None or an int in a file, got {seed!r}")
         rest = {k: v for k, v in tensors.items() if not k.startswith(("rnn.", "head."))}
         if set(rest) != set(cls._arrays):
             raise ValueError(f"the arrays must be {', '.join(cls._arrays)}, got {', '.join(rest)}")
@@ -410,16 +459,22 @@ class RNNEstimator(BaseEstimator):
         shapes = dict.fromkeys(("x_mean_", "x_scale_"), (rnn.input_size,))
         shapes |= dict.fromkeys(("y_mean_", "y_scale_"), (head.out_features,))
         for name, value in rest.items():
-            setattr(model, name, validation.shaped(name, value, shapes[name], np.dtype(np.float64)))
+            array = validation.shaped(name, value, shapes[name], np.dtype(np.float64))
+            setattr(model, name, checks.kept_array(name, array))
         fits = head.in_features == rnn.hidden_size * (2 if rnn.bidirectional else 1)
         if not fits or rnn.dtype != head.dtype or rnn.batch_first:
             raise ValueError(f"{head!r} must fit on {rnn!r}")
         if rnn.input_size != (1 if model._table else model.n_features_in_):
             raise ValueError(f"{rnn!r} must fit n_features_in = {model.n_features_in_}")
-        model.loss_curve_ = [float(loss) for loss in config["loss_curve"]]
+        model.loss_curve_ = checks.kept_list("loss_curve", config["loss_curve"])
         scores = config["validation_scores"]
-        model.validation_scores_ = None if scores is None else [float(score) for score in scores]
-        model.n_iter_, model.best_loss_ = int(config["n_iter"]), float(config["best_loss"])
+        if scores is not None:
+            scores = checks.kept_list("validation_scores", scores)
+        model.validation_scores_ = scores
+        model.n_iter_ = config["n_iter"]
+        if type(model.n_iter_) is not int or model.n_iter_ < 0:
+            raise ValueError(f"n_iter must be an int from 0 on, got {model.n_iter_!r}")
+        model.best_loss_ = validation.real("best_loss", config["best_loss"])
         model._optimizer_state = None
         return model
 

@@ -45,11 +45,18 @@ class Checkpoint:
     TypeError
         If the path is none.
     ValueError
-        If there is a file which is no whole checkpoint, or one of other parameters or data.
+        If the path is that of a folder or lies in none, or there is a file which is no whole
+        checkpoint, or one of other parameters or data.
     """
 
     def __init__(self, path: str | os.PathLike[str], parameters: dict[str, Any], data: str) -> None:
         self.path = validation.path("checkpoint", path)
+        if self.path.is_dir():
+            raise ValueError(f"checkpoint must be a file, got the folder {str(self.path)!r}")
+        if not self.path.parent.is_dir():
+            raise ValueError(
+                f"checkpoint must lie in a folder that is there, got {str(self.path)!r}"
+            )
         self.identity = {"parameters": parameters, "data": data}
         self.found: tuple[dict[str, Any], dict[str, np.ndarray]] | None = None
         if self.path.exists():

@@ -136,14 +136,14 @@ def numbers(name: str, value: Any) -> np.ndarray:
     )
 
 
-def plain(value: Any) -> np.ndarray:
+def plain(name: str, value: Any) -> np.ndarray:
     """Return an array_like as an array, be its rows of one length."""
     try:
         return np.asarray(value)
     except ValueError as error:
         raise ValueError(
-            "X must be an array, or a list of arrays where lengths differ; a list of lists is an "
-            "array, so its rows need one length"
+            f"{name} must be an array, or a list of arrays where lengths differ; a list of lists "
+            "is an array, so its rows need one length"
         ) from error
 
 
@@ -175,6 +175,25 @@ def in_dtype(name: str, rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
             'use dtype="float64" or standardize=True'
         )
     return cast
+
+
+# --- what a file says ---------------------------------------------------------------------------
+
+
+def kept_array(name: str, array: np.ndarray) -> np.ndarray:
+    """Return an array of finite numbers, which are positive where it is a scale."""
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite")
+    if name.endswith("_scale_") and not (array > 0).all():
+        raise ValueError(f"{name} must be positive")
+    return array
+
+
+def kept_list(name: str, values: Any) -> list[float]:
+    """Return a list of real numbers."""
+    if not isinstance(values, list):
+        raise TypeError(f"{name} must be a list of numbers, got {validation.describe(values)}")
+    return [validation.real(f"{name}[{k}]", value) for k, value in enumerate(values)]
 
 
 @dataclass(frozen=True)
@@ -233,6 +252,8 @@ def target(y: Any, x: Sequences, *, labels: bool) -> tuple[np.ndarray, TargetFor
         form = TargetForm(steps=True, flat=rows.ndim == 1, listed=True)
         rows = rows.reshape(len(rows), -1)
     else:
+        if isinstance(y, (list, tuple)):
+            y = plain("y", y)
         array = np.asarray(y) if labels else numbers("y", y)
         if array.ndim == 3:
             validation.not_empty("y", array)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from operator import attrgetter
 from typing import Any, Literal, Self
 
@@ -22,10 +22,12 @@ from sklearn.utils.validation import check_is_fitted
 from .. import validation
 from . import checks, series
 from .backtesting import Backtest, run
+from .base import all_or_nothing
 from .differencing import difference, undo
-from .sequences import spread
+from .sequences import Sequences, spread
 from .series import Form, Series
 from .supervised import RNNRegressor
+from .training import Training
 from .windows import cut, joined, rolling
 
 
@@ -67,7 +69,8 @@ class RNNForecaster(BaseEstimator):
     standardize : bool, default=True
         Scale each differenced series, and each column of X, by what was trained on.
     warm_start, random_state, verbose, dtype, checkpoint
-        As in `RNNRegressor`.
+        As in `RNNRegressor`. A warm start goes on with as many series and columns of X, in the
+        scaling of the first fit.
 
     Attributes
     ----------
@@ -222,7 +225,8 @@ class RNNForecaster(BaseEstimator):
         ------
         TypeError, ValueError
             If a parameter is not as described, a value is missing, a series is too short for a
-            single window, or an index has no regular steps.
+            single window, or an index has no regular steps. The forecaster is then what it was
+            before.
         FloatingPointError
             If the loss became infinite or NaN, or the forecast of what is held back. The forecaster
             keeps the best weights that it had.
@@ -242,15 +246,14 @@ class RNNForecaster(BaseEstimator):
         self, many: list[Series], names: list[str], listed: bool, columns: list[str] | None = None
     ) -> Self:
         checks.settings(self.get_params(deep=False))
-        validation.flag("standardize", self.standardize)
-        k, w, lost = self._at_once(), self.window, sum(self._lags())
-        features = many[0].x.shape[1]
+        plan, features = self._checked_plan(), many[0].x.shape[1]
+        w, k, lags = plan.window, plan.at_once, plan.lags
         if features and w < k:
             raise ValueError(
                 f'window must be at least horizon, {k}, with strategy="direct" and X, so that the '
                 f"network sees all of the future X, got {w}"
             )
-        parts = [self._parts(name, len(one)) for name, one in zip(names, many, strict=True)]
+        parts = [self._parts(plan, *pair) for pair in zip(names, map(len, many), strict=True)]
         validated = sum(part.windows - part.validated_from for part in parts)
         if self.early_stopping and validated < 2:
             raise ValueError(
@@ -258,43 +261,52 @@ class RNNForecaster(BaseEstimator):
                 f"validation_fraction={self.validation_fraction} of "
                 f"{sum(part.windows for part in parts)} windows"
             )
-        self._listed, self._forms = listed, [one.form for one in many]
-        self.n_features_in_ = features
-        self.__dict__.pop("feature_names_in_", None)
-        if columns is not None:
-            self.feature_names_in_ = np.array(columns, object)
         pairs = list(zip(many, parts, strict=True))
-        self._measure(pairs)
-        self._values = np.stack([one.values[len(one) - w - lost :] for one in many])
-        self._x = np.stack([self._scaled_x(one.x[len(one) - w :]) for one in many])
-        self.residuals_ = np.empty((0, self.horizon))
-        self._train(pairs)
+        with all_or_nothing(self):
+            if self.warm_start and self.__sklearn_is_fitted__():
+                self._check_going_on(plan, len(many), features, columns)
+            else:
+                self.regressor_ = RNNRegressor()
+                self._measure(pairs, lags)
+            self._plan, self._listed, self._forms = plan, listed, [one.form for one in many]
+            self.n_features_in_ = features
+            self.__dict__.pop("feature_names_in_", None)
+            if columns is not None:
+                self.feature_names_in_ = np.array(columns, object)
+            self._values = np.stack([one.values[len(one) - w - sum(lags) :] for one in many])
+            self._x = np.stack([self._scaled_x(one.x[len(one) - w :]) for one in many])
+            self.residuals_ = np.empty((0, plan.horizon))
+            with all_or_nothing(self.regressor_):
+                begun = self._begin(pairs)
+        training, inputs, targets = begun
+        try:
+            training.run(inputs, targets)
+        finally:
+            self.regressor_._take_down(training)
         self.residuals_ = np.concatenate(
             [self._residuals(i, *pair) for i, pair in enumerate(pairs)]
         )
         return self
 
-    def _lags(self) -> list[int]:
-        """Check the parameters that say how to difference, and return the lags."""
-        times, season = self.difference, self.season
-        if isinstance(times, bool) or times != 0:
-            times = validation.positive_int("difference", times)
-        if season is None:
-            return [1] * times
-        if validation.positive_int("season", season) == 1:
-            raise ValueError("season must be None or at least 2, got 1; use difference=1 for that")
-        return [season] + [1] * times
-
-    def _at_once(self) -> int:
-        """Check the parameters of what is read and forecast; return how many steps at once."""
-        validation.positive_int("window", self.window)
+    def _checked_plan(self) -> _Plan:
+        """Check the parameters of what is read and forecast."""
+        window = validation.positive_int("window", self.window)
         horizon = validation.positive_int("horizon", self.horizon)
-        validation.choice("strategy", self.strategy, ("recursive", "direct"))
-        return horizon if self.strategy == "direct" else 1
+        strategy = validation.choice("strategy", self.strategy, ("recursive", "direct"))
+        times, season = self.difference, self.season
+        if isinstance(times, (bool, float)) or times != 0:
+            times = validation.positive_int("difference", times)
+        if season is not None:
+            season = validation.positive_int("season", season)
+            if season == 1:
+                raise ValueError(
+                    "season must be None or at least 2, got 1; use difference=1 for that"
+                )
+        return _Plan(window, horizon, season, int(times), strategy)
 
-    def _parts(self, name: str, n: int) -> _Parts:
+    def _parts(self, plan: _Plan, name: str, n: int) -> _Parts:
         """Return what each of n values is for."""
-        k, shortest = self._at_once(), self.window + sum(self._lags())
+        k, shortest = plan.at_once, plan.window + sum(plan.lags)
         fraction = validation.real(
             "calibration_fraction", self.calibration_fraction, 0, 1, open_high=True
         )
@@ -303,8 +315,8 @@ class RNNForecaster(BaseEstimator):
         validated = math.ceil(self.validation_fraction * windows) if self.early_stopping else 0
         trained = windows - validated - (k - 1 if validated else 0)
         if windows < 1 or trained < 1:
-            needed = f"{shortest + k} (window {self.window}"
-            needed += "".join(f" + difference {lag}" for lag in self._lags())
+            needed = f"{shortest + k} (window {plan.window}"
+            needed += "".join(f" + difference {lag}" for lag in plan.lags)
             needed += f" + {k} forecast at once)"
             raise ValueError(
                 f"{name} must have at least {needed} values to train on"
@@ -314,11 +326,27 @@ class RNNForecaster(BaseEstimator):
             )
         return _Parts(known, windows, trained, windows - validated, shortest + trained + k - 1)
 
-    def _measure(self, pairs: list[tuple[Series, _Parts]]) -> None:
+    def _check_going_on(
+        self, plan: _Plan, count: int, features: int, columns: list[str] | None
+    ) -> None:
+        """Check that a network, and the scaling that it knows, can be trained further."""
+        own = getattr(self, "feature_names_in_", None)
+        for name, was, now in (
+            ("season and difference", self._plan.lags, plan.lags),
+            ("the number of series", len(self.y_mean_), count),
+            ("the number of columns of X", self.n_features_in_, features),
+            ("the columns of X", None if own is None else own.tolist(), columns),
+        ):
+            if was != now and not (name == "the columns of X" and None in (was, now)):
+                raise ValueError(
+                    f"warm_start=True must keep {name}, with which it is scaled, {was}, got {now}"
+                )
+
+    def _measure(self, pairs: list[tuple[Series, _Parts]], lags: list[int]) -> None:
         """Measure differences and X where they are trained on."""
         x = np.concatenate([one.x[: part.seen] for one, part in pairs])
         if self.standardize:
-            z = [difference(one.values[: part.seen], self._lags()) for one, part in pairs]
+            z = [difference(one.values[: part.seen], lags) for one, part in pairs]
             measured = [spread(one[:, None]) for one in z]
             self.y_mean_ = np.array([mean[0] for mean, _ in measured])
             self.y_scale_ = np.array([scale[0] for _, scale in measured])
@@ -330,36 +358,35 @@ class RNNForecaster(BaseEstimator):
     def _scaled_x(self, x: np.ndarray) -> np.ndarray:
         return (x - self.x_mean_) / self.x_scale_
 
-    def _train(self, pairs: list[tuple[Series, _Parts]]) -> None:
-        """Fit the regressor to the windows of all series."""
+    def _begin(self, pairs: list[tuple[Series, _Parts]]) -> tuple[Training, Sequences, np.ndarray]:
+        """Make the regressor ready for the windows of all series."""
+        plan = self._plan
         windows, train, validated, first = [], [], [], 0
         for i, (one, part) in enumerate(pairs):
-            z = difference(one.values[: part.known], self._lags())
+            z = difference(one.values[: part.known], plan.lags)
             z = (z - self.y_mean_[i]) / self.y_scale_[i]
             x = self._scaled_x(one.x[part.known - len(z) : part.known])
-            windows.append(cut(z, x, self.window, self._at_once()))
+            windows.append(cut(z, x, plan.window, plan.at_once))
             train.append(first + np.arange(part.trained))
             validated.append(first + np.arange(part.validated_from, part.windows))
             first += part.windows
         inputs, targets = (np.concatenate(arrays) for arrays in zip(*windows, strict=True))
         split = np.concatenate(train), np.concatenate(validated)
 
-        if not (self.warm_start and self.__sklearn_is_fitted__()):
-            self.regressor_ = RNNRegressor()
         params = {name: getattr(self, name) for name in self.regressor_.get_params()}
         regressor = self.regressor_.set_params(**params | {"standardize": False})
         regressor._split = lambda *_: split  # what is validated on is later, not chosen at random
         try:
-            regressor.fit(inputs, targets)
+            return regressor._begin(inputs, targets)
         finally:
             del regressor._split
 
     def _residuals(self, i: int, one: Series, part: _Parts) -> np.ndarray:
         """Forecast what is held back of series i, from every step before a whole horizon of it."""
-        h, w, n = self.horizon, self.window, len(one)
+        h, w, n = self._plan.horizon, self._plan.window, len(one)
         if n - part.known < h:
             return np.empty((0, h))
-        begin = part.known - w - sum(self._lags())
+        begin = part.known - w - sum(self._plan.lags)
         values = sliding_window_view(one.values[begin : n - h], part.known - begin)
         x = rolling(self._scaled_x(one.x[part.known - w :]), w + h)
         truth = sliding_window_view(one.values[part.known :], h)
@@ -367,7 +394,7 @@ class RNNForecaster(BaseEstimator):
         return (truth - forecast) / self.y_scale_[i]
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(getattr(self, "regressor_", None), "rnn_")
+        return hasattr(getattr(self, "regressor_", None), "best_loss_")
 
     # --- predict --------------------------------------------------------------------------------
 
@@ -386,7 +413,7 @@ class RNNForecaster(BaseEstimator):
         -------
         ndarray of float64, shape (M, steps)
         """
-        k, w, lags = self._at_once(), self.window, self._lags()
+        k, w, lags = self._plan.at_once, self._plan.window, self._plan.lags
         mean, scale = self.y_mean_[which, None], self.y_scale_[which, None]
         largest = np.finfo(self.rnn_.dtype).max
         z = (difference(values, lags) - mean) / scale
@@ -408,7 +435,7 @@ class RNNForecaster(BaseEstimator):
     def _future(self, steps: int, X: Any) -> np.ndarray:
         """Check X of the future; return it as an array (n_series, steps, F)."""
         count, features = len(self._values), self.n_features_in_
-        k = self._at_once()
+        k = self._plan.at_once
         rows = -(-steps // k) * k
         if features == 0:
             if X is not None:
@@ -502,10 +529,10 @@ class RNNForecaster(BaseEstimator):
         check_is_fitted(self)
         steps = validation.positive_int("steps", steps)
         coverage = validation.real("coverage", coverage, 0, 1, open_low=True, open_high=True)
-        if steps > self.horizon:
+        if steps > self._plan.horizon:
             raise ValueError(
-                f"steps must be at most horizon, {self.horizon}, up to which residuals were held "
-                f"back, got {steps}"
+                f"steps must be at most horizon, {self._plan.horizon}, up to which residuals were "
+                f"held back, got {steps}"
             )
         n = len(self.residuals_)
         rank = math.ceil(round((n + 1) * coverage, 9))
@@ -561,14 +588,14 @@ class RNNForecaster(BaseEstimator):
         R. J. Hyndman and A. B. Koehler, "Another look at measures of forecast accuracy",
         International Journal of Forecasting 22, 2006: the MASE.
         """
-        self._at_once(), self._lags()
+        plan = self._checked_plan()
         folds = validation.positive_int("folds", folds)
         season = self.season if season is None else validation.positive_int("season", season)
         many, listed = series.many(y, X)
         for i, one in enumerate(many):
             name, first = f"y[{i}]" if listed else "y", max(len(one) - folds * self.horizon, 0)
             name = f"{name}, before the first of {folds} folds of {self.horizon} values,"
-            self._parts(name, first)
+            self._parts(plan, name, first)
             if first <= (season or 1):
                 raise ValueError(
                     f"{name} must have more than season, {season or 1}, values, got {first}"
@@ -588,12 +615,7 @@ class RNNForecaster(BaseEstimator):
         """Return a fitted forecaster as JSON's types, and arrays by name, without a checkpoint."""
         check_is_fitted(self)
         regressor, tensors = self.regressor_._to_tensors()
-        own = {
-            "window": int(self.window),
-            "horizon": int(self.horizon),
-            "season": None if self.season is None else int(self.season),
-            "difference": int(self.difference),
-            "strategy": self.strategy,
+        own = asdict(self._plan) | {
             "calibration_fraction": float(self.calibration_fraction),
             "standardize": bool(self.standardize),
         }
@@ -628,8 +650,12 @@ class RNNForecaster(BaseEstimator):
         checks.settings(model.get_params(deep=False))
         if model.difference > tensors["_values"].shape[-1]:  # before a list of lags is made
             raise ValueError(f"difference must fit what is kept, got {model.difference}")
+        model._plan = plan = model._checked_plan()
+        for name, value in regressor._made_with().items():
+            if getattr(model, name) != value:
+                raise ValueError(f"{name} must be that of the network, {value!r}")
         model._forms = [Form.build(form) for form in config["forms"]]
-        count, k, w, lost = len(model._forms), model._at_once(), model.window, sum(model._lags())
+        count, k, w, lost = len(model._forms), plan.at_once, plan.window, sum(plan.lags)
         if count < 1 or (count > 1 and not model._listed):
             raise ValueError(f"forms must be one, or as many as listed, got {count}")
         inputs = regressor.rnn_.input_size
@@ -646,11 +672,11 @@ class RNNForecaster(BaseEstimator):
             "y_scale_": (count,),
             "x_mean_": (features,),
             "x_scale_": (features,),
-            "residuals_": (len(rest["residuals_"]), model.horizon),
+            "residuals_": (len(rest["residuals_"]), plan.horizon),
         }
         for name, shape in shapes.items():
             array = validation.shaped(name, rest[name], shape, np.dtype(np.float64))
-            setattr(model, name, array.copy())
+            setattr(model, name, checks.kept_array(name, array).copy())
         names = config["feature_names_in"]
         if names is not None:
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -662,6 +688,27 @@ class RNNForecaster(BaseEstimator):
 
 
 _ARRAYS = ("_values", "_x", "y_mean_", "y_scale_", "x_mean_", "x_scale_", "residuals_")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the network reads and forecasts: parameters, as they were when it was fitted."""
+
+    window: int
+    horizon: int
+    season: int | None
+    difference: int
+    strategy: str
+
+    @property
+    def lags(self) -> list[int]:
+        """Lags of the differences, in their order."""
+        return ([] if self.season is None else [self.season]) + [1] * self.difference
+
+    @property
+    def at_once(self) -> int:
+        """Steps that are forecast at once."""
+        return self.horizon if self.strategy == "direct" else 1
 
 
 @dataclass(frozen=True)

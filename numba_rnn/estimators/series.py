@@ -160,8 +160,11 @@ def one(y_name: str, y: Any, x_name: str, X: Any) -> Series:
     """Return one series with its rows of X."""
     values = _numbers(y_name, y)
     if values.ndim != 1:
+        way = f"{y_name}.squeeze()" if hasattr(y, "squeeze") else f"{y_name}.to_series()"
+        one_column = values.ndim == 2 and values.shape[1] == 1 and hasattr(y, "shape")
         raise ValueError(
             f"{y_name} must be one series, shape (n,), or a list of such, got shape {values.shape}"
+            + (f"; pass {way}" if one_column else "")
         )
     index = _index(y)
     x = np.empty((len(values), 0)) if X is None else table(x_name, X, len(values), index)

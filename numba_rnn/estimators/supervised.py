@@ -66,15 +66,20 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
     def _target(self, y: Any, x: Sequences, *, reset: bool, classes: Any = None) -> np.ndarray:
         labels, form = checks.target(y, x, labels=True)
         labels = labels[:, 0]
+        if classes is not None:
+            classes = np.unique(checks.plain("classes", classes))
+            if not reset and not np.array_equal(classes, self.classes_):
+                raise ValueError(
+                    f"classes must be those of the first call, {self.classes_.tolist()}, got "
+                    f"{classes.tolist()}"
+                )
         check_classification_targets(labels)
         try:
             found, codes = np.unique(labels, return_inverse=True)
         except TypeError as error:
             raise TypeError(f"y must hold labels that can be sorted: {error}") from error
         if reset:
-            self.classes_, self._form = found, form
-            if classes is not None:
-                self.classes_ = np.unique(np.asarray(classes))
+            self.classes_, self._form = found if classes is None else classes, form
             return self._known(found)[codes]
         if form.steps != self._form.steps:
             raise ValueError("y must have the form that it had at first")
@@ -103,7 +108,8 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
         y : array_like or list of array_like
             Labels, in one of the forms above.
         classes : array_like, shape (n_classes,), optional
-            All labels that there will be; needed in the first call alone.
+            All labels that there will be. Needed in the first call, unless `fit` came before; in
+            later ones they must be the same.
 
         Returns
         -------
@@ -112,10 +118,15 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
         Raises
         ------
         TypeError, ValueError
-            If a parameter, X or y is not as described, or early_stopping is True.
+            If a parameter, X, y or classes is not as described, or early_stopping is True.
         FloatingPointError
             If the loss became infinite or NaN. The estimator keeps the weights that it had.
         """
+        if classes is None and not self.__sklearn_is_fitted__():
+            raise ValueError(
+                "classes must be all labels that there will be in the first call of partial_fit, "
+                "got None"
+            )
         return self._partial_fit(X, y, classes=classes)
 
     def _outputs(self) -> int:

@@ -92,6 +92,7 @@ class Training:
         self.best = network.weights.copy()
         self._begun_with = network.weights  # what the loss of an epoch was first measured with
         self.evaluations: list[tuple[float, np.ndarray]] = []  # of L-BFGS: value and gradient
+        self.optimizer: optim.Optimizer | None = None
         if settings.solver != "lbfgs":
             self.optimizer = _optimizer(settings, network.weights)
         self._decayed = network.decayed
@@ -110,12 +111,13 @@ class Training:
 
     def optimizer_state(self) -> dict[str, Any] | None:
         """Return what the optimiser remembers; L-BFGS forgets."""
-        return None if self.settings.solver == "lbfgs" else self.optimizer.state_dict()
+        return None if self.optimizer is None else self.optimizer.state_dict()
 
     def resume_optimizer(self, state: dict[str, Any]) -> None:
-        """Let the optimiser go on from a state, with the learning rate of now."""
-        self.optimizer.load_state_dict(state)
-        self.optimizer.lr = self.settings.learning_rate_init
+        """Let the optimiser go on from a state of its kind, with the learning rate of now."""
+        if state["optimizer"] == type(self.optimizer).__name__:
+            self.optimizer.load_state_dict(state)
+            self.optimizer.lr = self.settings.learning_rate_init
 
     def load_state(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Go on from a state."""
@@ -150,7 +152,7 @@ class Training:
         Warns
         -----
         ConvergenceWarning
-            If the last epoch came before the training had stalled.
+            If the last epoch came before the training had stalled, or L-BFGS converged.
         UserWarning
             If the user interrupted it.
         """
@@ -161,17 +163,11 @@ class Training:
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", UserWarning, stacklevel=3)
         except FloatingPointError:
-            self.network.weights[:] = self.best
+            self._put_back()
             raise
         else:
-            if not converged and self.settings.n_iter_no_change < self.settings.max_iter:
-                warnings.warn(
-                    f"max_iter={self.settings.max_iter} epochs are over and the loss still gets "
-                    "better. Raise max_iter, or say n_iter_no_change=np.inf where the number of "
-                    "epochs is meant as it stands.",
-                    ConvergenceWarning,
-                    stacklevel=3,
-                )
+            if not converged and (words := self._unfinished()):
+                warnings.warn(words, ConvergenceWarning, stacklevel=3)
         if self.validate is not None:
             self.network.weights[:] = self.best
 
@@ -182,8 +178,26 @@ class Training:
             try:
                 self._finish(self._epoch(x, target))
             except FloatingPointError:
-                self.network.weights[:] = self.best
+                self._put_back()
                 raise
+
+    def _put_back(self) -> None:
+        """Undo what made the loss no number: the weights, and all that the optimiser remembers."""
+        self.network.weights[:], self.optimizer = self.best, None
+
+    def _unfinished(self) -> str:
+        """What is to be said after max_iter epochs; nothing where they are meant as they stand."""
+        over = f"max_iter={self.settings.max_iter}"
+        if self.settings.solver == "lbfgs":
+            return (
+                f"{over} iterations of L-BFGS are over before it converged. Raise max_iter or tol."
+            )
+        if math.isinf(self.settings.n_iter_no_change):
+            return ""
+        return (
+            f"{over} epochs are over before the training stalled. Raise max_iter, or say "
+            "n_iter_no_change=np.inf where the number of epochs is meant as it stands."
+        )
 
     def _epochs(self, x: Sequences, target: np.ndarray) -> bool:
         while not self._stalled() and self.history.n_iter < self.settings.max_iter:
@@ -345,4 +359,4 @@ class Training:
             network.weights[:] = accepted
             raise
         network.weights[:] = result.x
-        return self.history.n_iter < self.settings.max_iter
+        return result.success or self.history.n_iter < self.settings.max_iter

@@ -41,8 +41,8 @@ PARAMETERS = """Parameters
         Share of the series held back.
     n_iter_no_change : int or np.inf, default 10
         Epochs in a row without a gain of tol, in the loss or the validation score, after which
-        training stops; np.inf where max_iter epochs are meant as they stand. With "lbfgs" it acts
-        with early stopping only.
+        training stops; np.inf where max_iter epochs are meant as they stand, so that no warning
+        comes after them. With "lbfgs" it acts with early stopping only.
     tol : float, default 1e-4
         What counts as a gain. With "lbfgs" the largest element of the gradient at which it stops.
     standardize : bool, default True
@@ -60,13 +60,15 @@ PARAMETERS = """Parameters
     checkpoint : path or None, default None
         File in which `fit` keeps the training after every epoch. Where it exists `fit` goes on
         from it, and ends in the same bits as if it had never stopped; a finished one gives the
-        finished model. partial_fit keeps none.
+        finished model. partial_fit keeps none. Its folder must be there. A file belongs to one
+        training: where one path serves several, as in GridSearchCV or cross_val_score, the second
+        is refused for other parameters or "other X or y".
 """
 
 ATTRIBUTES = """n_features_in_ : int
         Columns of a table, else features.
     feature_names_in_ : ndarray of str
-        Where X was a frame with names.
+        Where X was a frame with names, or a list of frames.
     loss_curve_ : list of float
         Mean loss of each epoch, {loss}.
     validation_scores_ : list of float or None
