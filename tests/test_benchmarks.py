@@ -71,3 +71,12 @@ def test_the_comparison_on_vowels_runs(torch):
     assert (ours[0], theirs[0]) == ("numba_rnn", "torch")
     assert ours[4] == theirs[4]  # from the same weights on the same batches, the same accuracy
     assert "torch's time / ours" in done.stdout
+
+
+def test_the_measurement_beside_busy_processes_runs():
+    command = [sys.executable, FOLDER / "busy.py", "--repeats", "1"]
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, timeout=300, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("0 busy: 1 thread ") and len(lines) >= 2
