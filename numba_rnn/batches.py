@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from . import validation
-from .layout import ROWS_KEPT, Layout
-from .packed import PackedSequence
+from .layout import LARGEST_KEPT, Layout
+from .packed import PackedSequence, conjugate, offsets
 
 
 def padded(steps: int, batch: int, batch_first: bool, lengths: Any = None) -> Layout:
@@ -26,7 +26,7 @@ def padded(steps: int, batch: int, batch_first: bool, lengths: Any = None) -> La
         If lengths are not one integer for each sample, 0 to L.
     """
     content = None if lengths is None else validation.index_array("lengths", lengths).tobytes()
-    make = _kept_padded if steps + 3 * batch <= ROWS_KEPT else _padded
+    make = _kept_padded if steps + 3 * batch <= LARGEST_KEPT else _padded
     return make(steps, batch, batch_first, content)
 
 
@@ -56,7 +56,7 @@ def packed(sequence: PackedSequence) -> Layout:
         data, *index = validation.packed_sequence(*sequence)
         rows = validation.shape_of(data)[0]
     content = [None if array is None else array.tobytes() for array in index]
-    make = _kept_packed if sum(map(len, filter(None, content))) <= 8 * ROWS_KEPT else _packed
+    make = _kept_packed if sum(map(len, filter(None, content))) <= 8 * LARGEST_KEPT else _packed
     return make(rows, *content)
 
 
@@ -64,11 +64,9 @@ def _packed(rows: int, *content: bytes | None) -> Layout:
     index = (None if part is None else np.frombuffer(part, np.int64) for part in content)
     sizes, order, back = validation.packing(rows, *index)
     packing = tuple(None if part is None else _fixed(part) for part in (sizes, order, back))
-    # Sample i has a step t where sizes[t] > i, so its length is the number of such t.
     place = np.arange(sizes[0], dtype=np.int64)
-    lengths = np.searchsorted(-sizes, -place, side="left").astype(np.int64)
     order = place if order is None else order
-    return Layout(rows, np.cumsum(sizes) - sizes, place, lengths, order, packing)
+    return Layout(rows, offsets(sizes), place, conjugate(sizes), order, packing)
 
 
 def _fixed(array: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-ROWS_KEPT = 1 << 14  # numbers in a table of a layout that is kept for the next call
+LARGEST_KEPT = 1 << 14  # numbers in a table of a layout that is kept for the next call
 
 
 class Layout:
@@ -98,7 +98,7 @@ class Layout:
             Rows of first steps, and the samples they are of, in the caller's batch.
         """
         found = self._transitions or self._both_transitions()
-        if self.rows <= ROWS_KEPT:
+        if self.rows <= LARGEST_KEPT:
             self._transitions = found
         return found[reverse]
 

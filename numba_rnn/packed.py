@@ -241,7 +241,7 @@ def pad_packed_sequence(
     column = position if order is None else order[position]
     padded, by_step = _filled(longest, batch_sizes[0], data, fill, batch_first)
     by_step[step, column] = data
-    lengths = _conjugate(batch_sizes)
+    lengths = conjugate(batch_sizes)
     return padded, lengths if back is None else lengths[back]
 
 
@@ -322,8 +322,8 @@ def unpack_sequence(packed_sequences: PackedSequence) -> list[np.ndarray]:
     validation.instance("packed_sequences", packed_sequences, PackedSequence)
     data, batch_sizes, _, back = validation.packed_sequence(*packed_sequences)
     data = validation.any_array("packed_sequences.data", data, 1)
-    lengths = _conjugate(batch_sizes)
-    offset = _offsets(batch_sizes)
+    lengths = conjugate(batch_sizes)
+    offset = offsets(batch_sizes)
     positions = range(len(lengths)) if back is None else back
     return [data[offset[: lengths[i]] + i] for i in positions]
 
@@ -425,7 +425,7 @@ def unpad_sequence(
 # --- where things lie ---------------------------------------------------------------------------
 
 
-def _offsets(batch_sizes: np.ndarray) -> np.ndarray:
+def offsets(batch_sizes: np.ndarray) -> np.ndarray:
     """Return the first row of every step, shape (L,): row offset[t] + i is step t of sequence i."""
     return np.cumsum(batch_sizes) - batch_sizes
 
@@ -433,11 +433,11 @@ def _offsets(batch_sizes: np.ndarray) -> np.ndarray:
 def _steps_and_positions(batch_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the step and the sorted position of every row, shapes (R,): offset[t] + i undone."""
     step = np.repeat(np.arange(batch_sizes.size), batch_sizes)
-    position = np.arange(step.size) - _offsets(batch_sizes)[step]
+    position = np.arange(step.size) - offsets(batch_sizes)[step]
     return step, position
 
 
-def _conjugate(counts: np.ndarray) -> np.ndarray:
+def conjugate(counts: np.ndarray) -> np.ndarray:
     """Turn sorted lengths into batch sizes, or batch sizes into sorted lengths.
 
     Both say the same of a staircase, one by columns, the other by rows: the result holds, for
@@ -450,9 +450,9 @@ def _sort(lengths: np.ndarray, enforce_sorted: bool) -> tuple[np.ndarray | None,
     """Return sorted_indices (None where the order is enforced) and batch_sizes."""
     if validation.flag("enforce_sorted", enforce_sorted):
         validation.decreasing_lengths("lengths", lengths)
-        return None, _conjugate(lengths)
+        return None, conjugate(lengths)
     order = np.argsort(-lengths, kind="stable")  # of equal lengths, the first stays first
-    return order, _conjugate(lengths[order])
+    return order, conjugate(lengths[order])
 
 
 def _time_major(name: str, value: Any, batch_first: bool) -> np.ndarray:

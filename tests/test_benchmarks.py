@@ -73,10 +73,17 @@ def test_the_comparison_on_vowels_runs(torch):
     assert "torch's time / ours" in done.stdout
 
 
-def test_the_measurement_beside_busy_processes_runs():
-    command = [sys.executable, FOLDER / "busy.py", "--repeats", "1"]
+@pytest.mark.parametrize(
+    ("command", "first"),
+    [
+        (("busy.py", "--repeats", "1"), "0 busy: 1 thread "),
+        (("new_lengths.py", "--rounds", "1"), "(1000, 8, 4, 32) forward: kept "),
+    ],
+)
+def test_a_script_runs(command, first):
     done = subprocess.run(
-        command, env=environment(), capture_output=True, text=True, timeout=300, check=True
-    )
+        [sys.executable, FOLDER / command[0], *command[1:]],
+        env=environment(), capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("0 busy: 1 thread ") and len(lines) >= 2
+    assert lines[0].startswith(first) and len(lines) >= 2
