@@ -2,7 +2,7 @@
 
     python asv_bench/new_lengths.py
 
-Both sides run over many different lengths, in turn: 20 of them, which the layer keeps the tables of,
+Both sides run over different lengths, in turn: 20 of them, which the layer keeps the tables of,
 and 60, which are more than it keeps, so that each is new when it comes again.
 """
 
