@@ -7,12 +7,16 @@
     linear.py      the linear map: forward, and backward beside it
     dropout.py     masks from a key
     parallel.py    how work is split over threads
+    worth.py       whether threads bring more than they cost
+    quota.py       how many processors a container may use
     build.py       how kernels are compiled and cached
 
 This file allocates memory, decides the split and calls the kernels, nothing else.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -80,6 +84,11 @@ def padded(columns: int, lanes: int) -> int:
     return -(-columns // (lanes * WIDEST)) * lanes * WIDEST
 
 
+def _shape(dtype: np.dtype, N: int, *sizes: int) -> tuple[Any, ...]:
+    """What the speed of a kernel depends on: batches of about the same size are alike."""
+    return (dtype, N.bit_length(), *sizes)
+
+
 def rnn_forward(
     x: np.ndarray,
     h_0: np.ndarray,
@@ -111,7 +120,8 @@ def rnn_forward(
     output = (zeros if layout.has_padding else empty)((layout.rows, D * H), dtype)
     if len(layout.empty):  # no step: the state stays as it is
         h_n[:, layout.empty] = h_0[:, layout.empty]
-    parts, blocks, slices = split(layout, layout.real_steps * D * H * (I + H), D, False)
+    work = layout.real_steps * D * H * (I + H)
+    parts, blocks, slices = split(layout, work, D, False)
     width = LANES[dtype]
     arguments = (
         natives.table(dtype, recurrence.FORWARD),
@@ -120,7 +130,7 @@ def rnn_forward(
         empty(D * padded(H, width) * (I + H + 1), dtype), empty(D * slices * 3 * N, int),
         layout.longest, N, I, H, D, F[nonlinearity], width, parts, packers(D * H * (I + H)), slices,
     )  # fmt: skip
-    run(recurrence.rnn_forward, parts, arguments)
+    run(recurrence.rnn_forward, parts, arguments, work, _shape(dtype, N, I, H, D))
     return output
 
 
@@ -164,7 +174,8 @@ def rnn_backward(
         grad_h_n = zeros(dh_0.shape, dtype)
     if len(layout.empty):
         dh_0[:, layout.empty] = grad_h_n[:, layout.empty]
-    parts, blocks, slices = split(layout, 2 * layout.real_steps * D * H * (I + H), D, True)
+    work = 2 * layout.real_steps * D * H * (I + H)
+    parts, blocks, slices = split(layout, work, D, True)
     width = LANES[dtype]
     widths = padded(H, width), padded(I, width)
     part_size = BLOCK * (BLOCK_COLUMNS + max(widths)) + width * (1 + 2 * H)
@@ -180,7 +191,7 @@ def rnn_backward(
         tuple(layout.transitions(d == 1) for d in range(D)), part_size,
         layout.longest, N, I, H, D, F[nonlinearity], width, parts, packers(D * H * (I + H)), slices,
     )  # fmt: skip
-    run(recurrence.rnn_backward, parts, arguments)
+    run(recurrence.rnn_backward, parts, arguments, work, _shape(dtype, N, I, H, D))
     return dx, dh if state_gradients else None
 
 
@@ -188,14 +199,15 @@ def linear_forward(x: np.ndarray, weights: np.ndarray, out_features: int) -> np.
     """Y = x·wᵀ + b: x (M, I), weights w (O, I) and perhaps b (O,) in one vector, y (M, O)."""
     M, I = x.shape
     y = empty((M, out_features), x.dtype)
-    parts, width = threads(M * I * out_features), LANES[x.dtype]
+    work, width = M * I * out_features, LANES[x.dtype]
+    parts = threads(work)
     arguments = (
         natives.table(x.dtype, linear.FORWARD), y, x, weights,
         np.arange(M), empty(padded(out_features, width) * (I + 1), x.dtype),
         empty(3 * parts * ROWS_AT_ONCE, int), M, I, out_features, width, parts,
         packers(I * out_features),
     )  # fmt: skip
-    run(linear.linear_forward, parts, arguments)
+    run(linear.linear_forward, parts, arguments, work, _shape(x.dtype, M, I, out_features))
     return y
 
 
@@ -205,7 +217,8 @@ def linear_backward(
     """Return dx (M, I) and the gradients of the parameters, laid out as weights."""
     M, I = x.shape
     dx, gradients = empty(x.shape, x.dtype), zeros(weights.shape, x.dtype)
-    parts, width = threads(2 * M * I * out_features), LANES[x.dtype]
+    work, width = 2 * M * I * out_features, LANES[x.dtype]
+    parts = threads(work)
     across = padded(I, width)
     scratch = across * (out_features + 1) + parts * (BLOCK * (BLOCK_COLUMNS + across) + width)
     arguments = (
@@ -215,7 +228,7 @@ def linear_backward(
         M, I, out_features, width, parts,
         packers(I * out_features),
     )  # fmt: skip
-    run(linear.linear_backward, parts, arguments)
+    run(linear.linear_backward, parts, arguments, work, _shape(x.dtype, M, I, out_features))
     return dx, gradients
 
 
@@ -228,5 +241,5 @@ def dropout(x: np.ndarray, probability: float, key: int, layer: int) -> np.ndarr
         natives.table(x.dtype, _dropout.PLACES), out, x, scale,
         probability, key, layer, parts,
     )  # fmt: skip
-    run(_dropout.dropout, parts, arguments)
+    run(_dropout.dropout, parts, arguments, 10 * x.size)
     return out

@@ -2,21 +2,27 @@
 
 There is one pool, Numba's, and `numba.set_num_threads` rules it. Work too small to win from more
 threads runs in the calling thread, without a launch; so does all work in a forked child, since the
-pool's threads don't live on there (and GNU OpenMP ends a child that asks for them).
+pool's threads don't live on there (and GNU OpenMP ends a child that asks for them). Where a control
+group limits the processors, Numba's default number of threads gives way to that limit. And where
+launches turn out to cost more than they bring, the work stays in one thread, see worth.py.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Hashable, Sequence
+from functools import cache
 from typing import Any
 
 import numba
 
 from ..forks import is_child
 from ..layout import Layout
+from . import quota
 from .build import parallel_launcher
+from .worth import Worth
 
 # Multiply-adds that two threads must have to gain more than a launch costs (a few microseconds;
 # the workqueue layer needs a hundred).
@@ -30,6 +36,7 @@ PACKING = 16  # multiply-adds that take as long as packing a number
 SAMPLES_A_THREAD = 3  # with fewer, a tile is too low to be fast
 SAMPLES_A_BLOCK = 48  # with more, the states of a block leave the nearest cache
 
+worth = Worth()
 _entering = threading.Lock()
 
 
@@ -50,13 +57,26 @@ def _layer() -> str | None:
         return None
 
 
+@cache
+def _quota() -> int | None:
+    return quota.processors()
+
+
+def available() -> int:
+    """How many threads Numba may use: as many as it was told, or by default as the quota allows."""
+    count, limit = numba.get_num_threads(), _quota()
+    if limit is None or count <= limit or "NUMBA_NUM_THREADS" in os.environ:
+        return count
+    return limit if count == numba.config.NUMBA_DEFAULT_NUM_THREADS else count
+
+
 def threads(work: float) -> int:
     """How many threads a piece of work is worth, in multiply-adds."""
     if work < WORTH_A_LAUNCH or is_child():
         return 1
     if work < WORTH_A_LAUNCH_WORKQUEUE and _layer() == "workqueue":
         return 1
-    return numba.get_num_threads()
+    return available()
 
 
 def packers(numbers: int) -> int:
@@ -99,29 +119,62 @@ def start_threads() -> None:
         parallel_launcher()
 
 
-def run(shell: Callable, parts: int, arguments: Sequence[Any]) -> None:
-    """Call a kernel with the launcher that its split asks for."""
-    try:
-        _run(shell, parts, arguments)
-    except OSError:  # compiled, but the disk was too full to keep it: it runs all the same
-        _run(shell, parts, arguments)
+def run(
+    shell: Callable, parts: int, arguments: Sequence[Any], work: float = 1, shape: Hashable = None
+) -> None:
+    """Call a kernel in so many threads, or in one where launches aren't worth it.
+
+    Parameters
+    ----------
+    work : float
+        Multiply-adds.
+    shape : hashable
+        Work of one kernel and one shape takes the same time for each multiply-add.
+    """
+    if parts == 1:
+        _run(shell, 1, arguments)
+        return
+    kind = (shell, parts, shape)
+    launched = worth.launch(kind)
+    start = time.perf_counter()
+    _run(shell, parts if launched else 1, arguments)
+    worth.ran(kind, launched, work, time.perf_counter() - start)
 
 
 def _run(shell: Callable, parts: int, arguments: Sequence[Any]) -> None:
+    try:
+        _enter(shell, parts, arguments)
+    except OSError:  # compiled, but the disk was too full to keep it: it runs all the same
+        _enter(shell, parts, arguments)
+
+
+def _enter(shell: Callable, parts: int, arguments: Sequence[Any]) -> None:
     if parts == 1:
         shell(0, *arguments)
         return
     launcher = parallel_launcher().address
     if _layer() in ("omp", "tbb"):
-        shell(launcher, *arguments)
+        _launch(shell, launcher, arguments)
         return
     # The workqueue layer ends the process when two threads enter it at once, and before the first
     # launch nobody knows which layer it will be. A thread that finds the pool taken does all the
     # work itself, with the same result.
     if _entering.acquire(blocking=False):
         try:
-            shell(launcher, *arguments)
+            _launch(shell, launcher, arguments)
         finally:
             _entering.release()
     else:
         shell(0, *arguments)
+
+
+def _launch(shell: Callable, launcher: int, arguments: Sequence[Any]) -> None:
+    told, allowed = numba.get_num_threads(), available()
+    if told == allowed:
+        shell(launcher, *arguments)
+        return
+    numba.set_num_threads(allowed)  # of this thread of Python alone
+    try:
+        shell(launcher, *arguments)
+    finally:
+        numba.set_num_threads(told)

@@ -21,7 +21,19 @@ large H, `slices` ranges of hidden units, which meet after every step.
 
 from __future__ import annotations
 
-from .build import Int, Numbers, Table, advance, call, frame_of, kernel, launch, natives, shell
+from .build import (
+    Int,
+    Numbers,
+    Table,
+    advance,
+    call,
+    frame_of,
+    kernel,
+    launch,
+    launch_again,
+    natives,
+    shell,
+)
 from .products import (
     AFFINE_BAND,
     BLOCK,
@@ -167,12 +179,13 @@ def rnn_forward(
     blocks, steps = len(bounds) - 1, len(index) - 3 * N
     batch_row, lengths, order = (index, steps), (index, steps + N), (index, steps + 2 * N)
     stride = max(L, 1) if slices == 1 else 1  # slices of hidden units meet after every step
+    step_work = N * D * H * (I + H) * stride
     for s in range(0, L, stride):
         frame = frame_of(
             (bands, output, h_n, x, h_0, w_ih, w_hh, bias, index, batch_row, lengths, order,
              bounds, blocks, slices, tables, N, I, H, D, f, s, s + stride, lanes)
         )  # fmt: skip
-        launch(launcher, bands[RNN_STEPS], D * blocks * slices, frame)
+        launcher = launch_again(launcher, bands[RNN_STEPS], D * blocks * slices, frame, step_work)
 
 
 # --- backward -----------------------------------------------------------------------------------
@@ -361,13 +374,16 @@ def rnn_backward(
     batch_row, lengths, order = (index, steps), (index, steps + N), (index, steps + 2 * N)
     one_row, keep = int(len(grad_output) < len(output)), int(len(dh) > 0)
     stride = max(L, 1) if slices == 1 else 1
+    step_work = N * D * H * H * stride
     for last in range(L, 0, -stride):
         frame = frame_of(
             (bands, delta, dh, grad_output, grad_h_n, output, w_hh,
              index, batch_row, lengths, order, bounds, blocks, slices, tables,
              one_row, keep, N, H, D, f, last - stride, last, lanes)
         )  # fmt: skip
-        launch(launcher, bands[RNN_STEPS_BACK], D * blocks * slices, frame)
+        launcher = launch_again(
+            launcher, bands[RNN_STEPS_BACK], D * blocks * slices, frame, step_work
+        )
 
     for d in range(D):
         rows, with_past, past, first, sample = transitions[d]
