@@ -8,6 +8,11 @@ import os
 import platform
 import sys
 
+PACKAGES = (
+    "numba", "llvmlite", "numpy", "scipy", "scikit-learn", "pandas", "safetensors", "onnx",
+    "onnxruntime", "numba-cuda", "cupy", "torch",
+)  # fmt: skip
+
 
 def show_versions() -> None:
     """Print versions, threads, threading layer, vector width and whether CUDA is seen.
@@ -21,14 +26,14 @@ def show_versions() -> None:
     import numba
 
     from . import __version__
-    from .cpu import vectors
+    from .cpu import parallel, quota, vectors
 
     try:
         layer = numba.threading_layer()
     except ValueError:
         layer = f"not started yet (setting: {numba.config.THREADING_LAYER})"
     rows = {"numba_rnn": __version__, "python": sys.version.split()[0]}
-    for package in ("numba", "llvmlite", "numpy", "scipy", "numba-cuda", "cupy", "torch"):
+    for package in PACKAGES:
         try:
             rows[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -37,7 +42,9 @@ def show_versions() -> None:
     rows["cpu"] = f"{os.cpu_count()} cores, compiled for {_cpu_name()}"
     fused = "fused multiply-add" if vectors.HAS_FMA else "no fused multiply-add"
     rows["vectors"] = f"{8 * vectors.VECTOR_BYTES} bits, {fused}"
-    rows["threads"] = f"{numba.get_num_threads()} of {numba.config.NUMBA_NUM_THREADS}"
+    rows["threads"] = f"{parallel.available()} of {numba.config.NUMBA_NUM_THREADS}"
+    limit = quota.processors()
+    rows["quota"] = "none" if limit is None else f"{limit} processors, by the control group"
     rows["threading layer"] = layer
     rows["CUDA"] = _cuda()
     for name, value in rows.items():

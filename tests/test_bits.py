@@ -15,6 +15,7 @@ from processes import python
 
 import numba_rnn as nr
 from numba_rnn import cpu
+from numba_rnn.cpu import parallel
 
 DTYPES = [np.float32, np.float64]
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -89,6 +90,7 @@ def force(monkeypatch):
     def to(split):
         monkeypatch.setattr(cpu, "split", lambda *arguments: split)
         monkeypatch.setattr(cpu, "threads", lambda work: split[0])
+        monkeypatch.setattr(parallel.worth, "launch", lambda kind: True)
 
     return to
 

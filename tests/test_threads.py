@@ -49,10 +49,11 @@ def serially():
 from numba_rnn import cpu
 from numba_rnn.cpu import parallel
 launches = []
-def run(shell, parts, arguments, original=parallel.run):
+def run(shell, parts, *arguments, original=parallel.run):
     launches.append(parts)
-    original(shell, parts, arguments)
+    original(shell, parts, *arguments)
 cpu.run = run
+parallel.worth.launch = lambda kind: True  # however slow launches are
 """
 
 
@@ -253,8 +254,10 @@ assert numba.get_num_threads() == 2
     python(code, NUMBA_NUM_THREADS=2)
 
 
-def test_a_child_whose_parent_used_the_pool_for_other_work():
-    """The parent imports the package and runs a loop of its own; only the child calls a layer."""
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("imported", ["by the parent", "by the child"])
+def test_a_child_whose_parent_used_the_pool_for_other_work(imported):
+    """The parent runs a loop of its own; the package is imported before that, or by the child."""
     code = """
 import os
 import numba
@@ -269,8 +272,14 @@ def loop(a):
 loop(np.zeros(1000))
 child = os.fork()
 if child == 0:
+    IMPORT
     output, h_n = nr.RNN(64, 128, rng=0)(np.ones((50, 32, 64), np.float32))
     os._exit(0 if np.isfinite(output).all() else 1)
 assert os.waitpid(child, 0)[1] == 0
+IMPORT
+assert not nr.forks.is_child()
 """
-    python(code, NUMBA_THREADING_LAYER="omp", NUMBA_NUM_THREADS="2")
+    statement = "import numba_rnn as nr"
+    if imported == "by the child":
+        code = code.replace(statement, "").replace("IMPORT", statement)
+    python(code.replace("IMPORT", "pass"), NUMBA_THREADING_LAYER="omp", NUMBA_NUM_THREADS="2")

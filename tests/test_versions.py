@@ -5,6 +5,7 @@ import sys
 
 import numba
 import numpy as np
+import sklearn
 
 import numba_rnn as nr
 
@@ -19,7 +20,9 @@ def test_show_versions(capsys):
     assert report["numpy"].strip() == np.__version__
     assert report["threads"].startswith(str(numba.get_num_threads()))
     assert report["vectors"].split()[0] in ("128", "256", "512")
-    assert "CUDA" in report
+    assert report["scikit-learn"].strip() == sklearn.__version__
+    assert report["quota"].split()[0] == "none" or report["quota"].split()[1] == "processors,"
+    assert "safetensors" in report and "onnx" in report and "CUDA" in report
     assert any(line.startswith("threading layer ") for line in lines)
 
 

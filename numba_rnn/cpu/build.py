@@ -56,7 +56,7 @@ _warned = False
 
 def _compiled(compiler: Callable, function: Callable, name: str, **options: Any) -> Any:
     function.__qualname__ = f"{name}-{DIGEST}"
-    options |= OPTIONS
+    options = OPTIONS | options
     try:
         return compiler(cache=True, **options)(function)
     except (RuntimeError, OSError) as error:  # no directory can be written to, or a disk is full
@@ -84,8 +84,20 @@ def kernel(function: Callable) -> Callable:
 
 
 def shell(function: Callable) -> Callable:
-    """Compile a function that Python calls with arrays."""
-    return _compiled(njit, function, function.__name__)
+    """Compile a function that Python calls, (release, *arguments), with arrays.
+
+    `release` says whether to let go of Python's lock (the GIL) meanwhile. Other threads of Python
+    can run then, but one that wants it back has to wait for them, often longer than a small piece
+    of work takes.
+    """
+    run = _copy(_run_shell, {"body": kernel(function)})
+    return _compiled(njit, run, function.__name__, nogil=False)
+
+
+def _run_shell(release, *arguments):
+    state = let_go(release)
+    body(*arguments)  # noqa: F821, a name that `_copy` provides
+    take_back(state)
 
 
 class Natives:
@@ -245,6 +257,35 @@ def advance(typing, pointer, start):
         return builder.gep(values[0], [values[1]])
 
     return pointer(pointer, types.int64), codegen
+
+
+@intrinsic
+def let_go(typing, release):
+    """Release Python's lock if asked to; `take_back` wants to know what is returned."""
+
+    def codegen(context, builder, signature, values):
+        state = cgutils.alloca_once_value(builder, ir.IntType(64)(0))
+        with builder.if_then(builder.icmp_signed("!=", values[0], values[0].type(0))):
+            kind = ir.FunctionType(ir.IntType(64), [])
+            save = cgutils.get_or_insert_function(builder.module, kind, "PyEval_SaveThread")
+            builder.store(builder.call(save, []), state)
+        return builder.load(state)
+
+    return types.int64(release), codegen
+
+
+@intrinsic
+def take_back(typing, state):
+    """Take Python's lock again where it was released."""
+
+    def codegen(context, builder, signature, values):
+        with builder.if_then(builder.icmp_signed("!=", values[0], ir.IntType(64)(0))):
+            kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)])
+            restore = cgutils.get_or_insert_function(builder.module, kind, "PyEval_RestoreThread")
+            builder.call(restore, [values[0]])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
 
 
 @intrinsic

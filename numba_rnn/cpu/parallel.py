@@ -32,6 +32,8 @@ WORTH_A_LAUNCH_WORKQUEUE = 20_000_000
 WORTH_A_LAUNCH_EACH_STEP = 100_000
 # A backward pass whose steps can't be split has products worth splitting from here on.
 WORTH_A_LAUNCH_PRODUCTS = 4_000_000
+# Work during which other threads of Python may run: after less they would be waited for too long.
+WORTH_RELEASING = 1_000_000
 PACKING = 16  # multiply-adds that take as long as packing a number
 SAMPLES_A_THREAD = 3  # with fewer, a tile is too low to be fast
 SAMPLES_A_BLOCK = 48  # with more, the states of a block leave the nearest cache
@@ -120,7 +122,7 @@ def start_threads() -> None:
 
 
 def run(
-    shell: Callable, parts: int, arguments: Sequence[Any], work: float = 1, shape: Hashable = None
+    shell: Callable, parts: int, arguments: Sequence[Any], work: float, shape: Hashable = None
 ) -> None:
     """Call a kernel in so many threads, or in one where launches aren't worth it.
 
@@ -131,26 +133,27 @@ def run(
     shape : hashable
         Work of one kernel and one shape takes the same time for each multiply-add.
     """
+    release = int(work >= WORTH_RELEASING)
     if parts == 1:
-        _run(shell, 1, arguments)
+        _run(shell, release, 1, arguments)
         return
     kind = (shell, parts, shape)
     launched = worth.launch(kind)
     start = time.perf_counter()
-    _run(shell, parts if launched else 1, arguments)
+    _run(shell, release, parts if launched else 1, arguments)
     worth.ran(kind, launched, work, time.perf_counter() - start)
 
 
-def _run(shell: Callable, parts: int, arguments: Sequence[Any]) -> None:
+def _run(shell: Callable, release: int, parts: int, arguments: Sequence[Any]) -> None:
     try:
-        _enter(shell, parts, arguments)
+        _enter(shell, release, parts, arguments)
     except OSError:  # compiled, but the disk was too full to keep it: it runs all the same
-        _enter(shell, parts, arguments)
+        _enter(shell, release, parts, arguments)
 
 
-def _enter(shell: Callable, parts: int, arguments: Sequence[Any]) -> None:
+def _enter(shell: Callable, release: int, parts: int, arguments: Sequence[Any]) -> None:
     if parts == 1:
-        shell(0, *arguments)
+        shell(release, 0, *arguments)
         return
     launcher = parallel_launcher().address
     if _layer() in ("omp", "tbb"):
@@ -165,16 +168,16 @@ def _enter(shell: Callable, parts: int, arguments: Sequence[Any]) -> None:
         finally:
             _entering.release()
     else:
-        shell(0, *arguments)
+        shell(release, 0, *arguments)
 
 
 def _launch(shell: Callable, launcher: int, arguments: Sequence[Any]) -> None:
     told, allowed = numba.get_num_threads(), available()
     if told == allowed:
-        shell(launcher, *arguments)
+        shell(1, launcher, *arguments)
         return
     numba.set_num_threads(allowed)  # of this thread of Python alone
     try:
-        shell(launcher, *arguments)
+        shell(1, launcher, *arguments)
     finally:
         numba.set_num_threads(told)
