@@ -1,21 +1,25 @@
 """The CPU backend: NumPy arrays in, NumPy arrays out, Numba kernels in between.
 
-    vectors.py     vector instructions and activation functions
-    tile.py        the register tile; the only clever file
-    products.py    matrix products over tables of rows, and the packing they need
     recurrence.py  one RNN layer: forward, and backward beside it
     linear.py      the linear map: forward, and backward beside it
     dropout.py     masks from a key
+    products.py    matrix products over tables of rows, and the packing they need
+    marks.py       how threads that share a sample meet
+    tile.py        the register tile; the only clever file
+    vectors.py     vector instructions and activation functions
+    native.py      how kernels are compiled and call each other
+    cache.py       how compiled kernels are kept on disk
+    plain.py       what the tile does, in plain Python
     parallel.py    how work is split over threads
     worth.py       whether threads bring more than they cost
     quota.py       how many processors a container may use
-    build.py       how kernels are compiled and cached
 
 This file allocates memory, decides the split and calls the kernels, nothing else.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,11 +27,11 @@ import numpy as np
 from ..layout import Layout
 from . import dropout as _dropout
 from . import linear, recurrence
-from .build import natives
+from .marks import APART
+from .native import PLAIN
 from .parallel import packers, run, split, threads
 from .parallel import start_threads as start_threads
-from .products import BLOCK, BLOCK_COLUMNS, ROWS_AT_ONCE
-from .tile import WIDEST
+from .products import ROWS_AT_ONCE, padded, product_size
 from .vectors import LANES, RELU, TANH
 
 F = {"tanh": TANH, "relu": RELU}
@@ -79,14 +83,54 @@ def time_major(
     return np.ascontiguousarray(together.swapaxes(1, 2)) if swap else together
 
 
-def padded(columns: int, lanes: int) -> int:
-    """Columns of a packed matrix: whole panels, and whole tiles of them; see products.panels."""
-    return -(-columns // (lanes * WIDEST)) * lanes * WIDEST
-
-
 def _shape(dtype: np.dtype, N: int, *sizes: int) -> tuple[Any, ...]:
     """What the speed of a kernel depends on: batches of about the same size are alike."""
     return (dtype, N.bit_length(), *sizes)
+
+
+def _scratch(sizes: dict[str, int], dtype: np.dtype) -> dict[str, np.ndarray]:
+    """Memory for what kernels need besides, by name; each begins on a cache line."""
+    line = 64 // dtype.itemsize
+    whole = {name: -(-size // line) * line for name, size in sizes.items()}
+    memory = empty(sum(whole.values()) + line, dtype)
+    begin = -(memory.__array_interface__["data"][0] // dtype.itemsize) % line
+    found = {}
+    for name, size in whole.items():
+        found[name] = memory[begin : begin + size]
+        begin += size
+    return found
+
+
+def _lanes(dtype: np.dtype) -> int:
+    return 1 if PLAIN else LANES[dtype]
+
+
+def _layer(
+    x: np.ndarray,
+    h_0: np.ndarray,
+    output: np.ndarray,
+    weights: np.ndarray,
+    places: np.ndarray,
+    layout: Layout,
+    H: int,
+    D: int,
+    nonlinearity: str,
+    blocks: int,
+    slices: int,
+    parts: int,
+) -> dict[str, Any]:
+    """Fields of `recurrence.Layer`."""
+    I, N = x.shape[1], layout.batch
+    return {
+        "L": layout.longest, "N": N, "I": I, "H": H, "D": D, "f": F[nonlinearity],
+        "lanes": _lanes(x.dtype), "packers": packers(D * H * (I + H)),
+        "blocks": blocks, "slices": slices, "bounds": layout.blocks(blocks),
+        "step_row": layout.step_row, "batch_row": layout.batch_row,
+        "lengths": layout.lengths, "order": layout.order,
+        "weights": weights, "places": places, "x": x, "h_0": h_0, "output": output,
+        "row_tables": empty(recurrence.tables(N, D, slices, parts), int),
+        "marks": zeros(D * blocks * slices * APART if slices > 1 else 0, int),
+    }  # fmt: skip
 
 
 def rnn_forward(
@@ -122,15 +166,14 @@ def rnn_forward(
         h_n[:, layout.empty] = h_0[:, layout.empty]
     work = layout.real_steps * D * H * (I + H)
     parts, blocks, slices = split(layout, work, D, False)
-    width = LANES[dtype]
-    arguments = (
-        natives.table(dtype, recurrence.FORWARD),
-        output, h_n, x, h_0, weights, places,
-        layout.index, layout.blocks(blocks),
-        empty(D * padded(H, width) * (I + H + 1), dtype), empty(D * slices * 3 * N, int),
-        layout.longest, N, I, H, D, F[nonlinearity], width, parts, packers(D * H * (I + H)), slices,
-    )  # fmt: skip
-    run(recurrence.rnn_forward, parts, arguments, work, _shape(dtype, N, I, H, D))
+    p = recurrence.Forward(
+        **_layer(
+            x, h_0, output, weights, places, layout, H, D, nonlinearity, blocks, slices, parts
+        ),
+        **_scratch(recurrence.forward_scratch(I, H, D, _lanes(dtype)), dtype),
+        h_n=h_n,
+    )
+    run(recurrence.rnn_forward, parts, p, dtype, work, _shape(dtype, N, I, H, D))
     return output
 
 
@@ -168,6 +211,7 @@ def rnn_backward(
     dx = allocate(x.shape, dtype)
     delta = empty((layout.rows, D * H), dtype)
     dh = allocate((layout.rows, D * H) if state_gradients else (0, 0), dtype)
+    one_row = grad_output is None and layout.rows != 1
     if grad_output is None:
         grad_output = zeros((1, D * H), dtype)
     if grad_h_n is None:
@@ -176,38 +220,48 @@ def rnn_backward(
         dh_0[:, layout.empty] = grad_h_n[:, layout.empty]
     work = 2 * layout.real_steps * D * H * (I + H)
     parts, blocks, slices = split(layout, work, D, True)
-    width = LANES[dtype]
-    widths = padded(H, width), padded(I, width)
-    part_size = BLOCK * (BLOCK_COLUMNS + max(widths)) + width * (1 + 2 * H)
-    scratch = D * H * sum(widths) + max(widths) + parts * part_size
-    places_in_rows = max(D * slices * 3 * N, 3 * parts * ROWS_AT_ONCE)
-    arguments = (
-        natives.table(dtype, recurrence.BACKWARD),
-        dx, dh_0, gradients, delta, dh,
-        grad_output, grad_h_n,
-        x, h_0, output, weights, places,
-        layout.index, layout.blocks(blocks),
-        empty(scratch, dtype), empty(places_in_rows, int),
-        tuple(layout.transitions(d == 1) for d in range(D)), part_size,
-        layout.longest, N, I, H, D, F[nonlinearity], width, parts, packers(D * H * (I + H)), slices,
+    lanes = _lanes(dtype)
+    rows, later, earlier, first, sample = layout.transitions(False)
+    first_in_reverse = layout.transitions(True)[3]
+    scratch = _scratch(recurrence.backward_scratch(N, I, H, D, slices, parts, lanes), dtype)
+    scratch["zeros"][:] = 0
+    p = recurrence.Backward(
+        **_layer(
+            x, h_0, output, weights, places, layout, H, D, nonlinearity, blocks, slices, parts
+        ),
+        **scratch,
+        parts=parts, steps=len(rows), successions=len(later), starts=len(first),
+        rows=rows, earlier=earlier, later=later, first=first, first_in_reverse=first_in_reverse,
+        sample=sample, one_row=one_row, grad_output=grad_output, grad_h_n=grad_h_n,
+        dx=dx, dh_init=dh_0, gradients=gradients, keep=state_gradients, dh=dh, delta=delta,
+        product_size=product_size(max(padded(H, lanes), padded(I, lanes)), lanes),
     )  # fmt: skip
-    run(recurrence.rnn_backward, parts, arguments, work, _shape(dtype, N, I, H, D))
+    run(recurrence.rnn_backward, parts, p, dtype, work, _shape(dtype, N, I, H, D))
     return dx, dh if state_gradients else None
+
+
+def _map(x: np.ndarray, weights: np.ndarray, O: int, parts: int) -> dict[str, Any]:
+    """Fields of `linear.Map`."""
+    M, I = x.shape
+    return {
+        "M": M, "I": I, "O": O, "lanes": _lanes(x.dtype), "has_bias": weights.size > O * I,
+        "parts": parts, "packers": packers(I * O), "rows": np.arange(M), "x": x,
+        "weights": weights, "row_tables": empty(3 * parts * ROWS_AT_ONCE, int),
+    }  # fmt: skip
 
 
 def linear_forward(x: np.ndarray, weights: np.ndarray, out_features: int) -> np.ndarray:
     """Y = x·wᵀ + b: x (M, I), weights w (O, I) and perhaps b (O,) in one vector, y (M, O)."""
     M, I = x.shape
     y = empty((M, out_features), x.dtype)
-    work, width = M * I * out_features, LANES[x.dtype]
+    work = M * I * out_features
     parts = threads(work)
-    arguments = (
-        natives.table(x.dtype, linear.FORWARD), y, x, weights,
-        np.arange(M), empty(padded(out_features, width) * (I + 1), x.dtype),
-        empty(3 * parts * ROWS_AT_ONCE, int), M, I, out_features, width, parts,
-        packers(I * out_features),
-    )  # fmt: skip
-    run(linear.linear_forward, parts, arguments, work, _shape(x.dtype, M, I, out_features))
+    p = linear.Forward(
+        **_map(x, weights, out_features, parts),
+        **_scratch(linear.forward_scratch(I, out_features, _lanes(x.dtype)), x.dtype),
+        y=y,
+    )
+    run(linear.linear_forward, parts, p, x.dtype, work, _shape(x.dtype, M, I, out_features))
     return y
 
 
@@ -217,18 +271,19 @@ def linear_backward(
     """Return dx (M, I) and the gradients of the parameters, laid out as weights."""
     M, I = x.shape
     dx, gradients = empty(x.shape, x.dtype), zeros(weights.shape, x.dtype)
-    work, width = 2 * M * I * out_features, LANES[x.dtype]
+    work, lanes = 2 * M * I * out_features, _lanes(x.dtype)
     parts = threads(work)
-    across = padded(I, width)
-    scratch = across * (out_features + 1) + parts * (BLOCK * (BLOCK_COLUMNS + across) + width)
-    arguments = (
-        natives.table(x.dtype, linear.BACKWARD),
-        dx, gradients, grad_output, x, weights,
-        np.arange(M), empty(scratch, x.dtype), empty(3 * parts * ROWS_AT_ONCE, int),
-        M, I, out_features, width, parts,
-        packers(I * out_features),
-    )  # fmt: skip
-    run(linear.linear_backward, parts, arguments, work, _shape(x.dtype, M, I, out_features))
+    scratch = _scratch(linear.backward_scratch(I, out_features, parts, lanes), x.dtype)
+    scratch["zeros"][:] = 0
+    p = linear.Backward(
+        **_map(x, weights, out_features, parts),
+        **scratch,
+        g=grad_output,
+        dx=dx,
+        gradients=gradients,
+        product_size=product_size(padded(I, lanes), lanes),
+    )
+    run(linear.linear_backward, parts, p, x.dtype, work, _shape(x.dtype, M, I, out_features))
     return dx, gradients
 
 
@@ -237,9 +292,9 @@ def dropout(x: np.ndarray, probability: float, key: int, layer: int) -> np.ndarr
     out = empty(x.shape, x.dtype)
     scale = np.array([0.0 if probability == 1 else 1 / (1 - probability)], x.dtype)
     parts = threads(10 * x.size)
-    arguments = (
-        natives.table(x.dtype, _dropout.PLACES), out, x, scale,
-        probability, key, layer, parts,
+    p = _dropout.Drop(
+        size=x.size, parts=parts, key=int(key), layer=layer,
+        least=math.ceil(probability * 2.0**53), x=x, out=out, scale=scale,
     )  # fmt: skip
-    run(_dropout.dropout, parts, arguments, 10 * x.size)
+    run(_dropout.dropout, parts, p, x.dtype, 10 * x.size)
     return out

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import math
+from numba import int64, prange, uint64
 
-from numba import int64, uint64
+from .native import Int, Numbers, Structure, inline, native, twins
+from .products import range_of
 
-from .build import Int, Numbers, frame_of, kernel, launch, natives, shell
-from .products import DROPOUT, range_of
-
-PLACES = (DROPOUT,)
+GOLDEN = 0x9E3779B97F4A7C15
 
 
-@kernel
+class Drop(Structure):
+    """What dropout is given."""
+
+    size: Int
+    parts: Int
+    key: Int
+    layer: Int
+    least: Int  # the least 53 bits with which an element is kept
+    x: Numbers  # IN (size,)
+    out: Numbers  # OUT (size,)
+    scale: Numbers  # IN (1,): 1 / (1 - probability)
+
+
+@inline
 def scramble(z):
     """The finaliser of SplitMix64 (Steele, Lea and Flood, 2014): neighbours become unrelated."""
     z = uint64(z)
@@ -21,29 +32,19 @@ def scramble(z):
     return z ^ (z >> uint64(31))
 
 
-@natives.task(DROPOUT)
-def drop(
-    part: Int, out: Numbers, x: Numbers, size: Int, start: Int, least: Int, scale: Numbers,
-    parts: Int,
-):  # fmt: skip
+@twins
+def dropout(p: Drop):
+    """out = x / (1 - p) where an element is kept, which it is with probability 1 - p, else 0."""
+    for part in prange(p.parts):
+        drop(p, part)
+
+
+@native
+def drop(p: Drop, part: Int):
     """Drop or scale a part of the elements; the i-th is kept where its 53 random bits >= least."""
-    first, last = range_of(part, parts, size, 64)
-    golden = uint64(0x9E3779B97F4A7C15)
+    first, last = range_of(part, p.parts, p.size, 64)
+    start = scramble(uint64(p.key) + scramble(p.layer))
     for i in range(first, last):
-        bits = scramble(uint64(start) + golden * uint64(i + 1)) >> uint64(11)
-        out[i] = x[i] * scale[0] if int64(bits) >= least else 0
+        bits = scramble(start + uint64(GOLDEN) * uint64(i + 1)) >> uint64(11)
+        p.out[i] = p.x[i] * p.scale[0] if int64(bits) >= p.least else 0
 
-
-@shell
-def dropout(
-    launcher,  # 0, or the address of the parallel one
-    bands,  # table of natives
-    out,
-    x,
-    scale,  # (1,): 1 / (1 - probability)
-    probability, key, layer, parts,
-):  # fmt: skip
-    """out = x / (1 - p) where the element is kept, which it is with probability 1 - p, else 0."""
-    start = int64(scramble(uint64(key) + scramble(layer)))
-    least = int64(math.ceil(probability * 2.0**53))
-    launch(launcher, bands[DROPOUT], parts, frame_of((out, x, x.size, start, least, scale, parts)))

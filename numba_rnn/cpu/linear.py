@@ -5,141 +5,132 @@ Symbols: M rows, I features in, O features out. All arrays are in C order.
 
 from __future__ import annotations
 
-from .build import Int, Numbers, Table, advance, call, frame_of, launch, natives, shell
+from numba import prange
+
+from .native import Int, Numbers, Structure, Table, at, native, twins
 from .products import (
-    AFFINE_BAND,
-    BLOCK,
-    BLOCK_COLUMNS,
-    COLUMN_SUMS,
-    LINEAR_GRADIENTS,
-    LINEAR_MAP,
-    LINEAR_PACK,
-    LINEAR_PACK_BACK,
-    MAP_ROWS,
-    OUTER_PRODUCT,
-    PACK_STRAIGHT,
-    PACK_TRANSPOSED,
     ROWS_AT_ONCE,
+    Columns,
+    Source,
+    column_sums,
+    map_rows,
+    outer_product,
+    pack_straight,
+    pack_transposed,
+    padded,
     panels,
+    product_size,
     range_of,
 )
 from .tile import TILE_ROWS
 
-FORWARD = (PACK_TRANSPOSED, LINEAR_PACK, AFFINE_BAND, MAP_ROWS, LINEAR_MAP)
-BACKWARD = (
-    PACK_STRAIGHT, LINEAR_PACK_BACK, AFFINE_BAND, MAP_ROWS, OUTER_PRODUCT, COLUMN_SUMS,
-    LINEAR_GRADIENTS,
-)  # fmt: skip
+
+class Map(Structure):
+    """What both passes are given; flat, in C order."""
+
+    M: Int
+    I: Int
+    O: Int
+    lanes: Int
+    has_bias: Int
+    parts: Int  # of the rows
+    packers: Int  # parts of the weights to pack
+    rows: Table  # IN (M,): 0, 1, 2, ...
+    x: Numbers  # IN (M, I)
+    weights: Numbers  # IN: w (O, I), then b (O,) where there is one
+    packed: Numbers  # scratch
+    row_tables: Table  # scratch, (parts, 3, ROWS_AT_ONCE)
 
 
-@natives.task(LINEAR_PACK)
-def linear_pack(
-    part: Int, bands: Table, packed: Numbers, bias: Numbers, weights: Numbers, has_bias: Int,
-    I: Int, O: Int, lanes: Int, parts: Int,
-):  # fmt: skip
+class Forward(Map):
+    """What the map is given besides."""
+
+    y: Numbers  # OUT (M, O)
+    packed_bias: Numbers  # scratch
+
+
+class Backward(Map):
+    """What its gradients are given besides."""
+
+    g: Numbers  # IN (M, O): dL/dy
+    dx: Numbers  # OUT (M, I)
+    gradients: Numbers  # OUT, zeros: as weights
+    zeros: Numbers  # IN: as many as a row of dx has, and more
+    product_size: Int
+    products: Numbers  # scratch, (parts, product_size)
+
+
+@twins
+def linear_forward(p: Forward):
+    """y = x·wᵀ + b for every row."""
+    for part in prange(p.packers):
+        pack_forward(p, part)
+    for part in prange(p.parts):
+        map_forward(p, part)
+
+
+@native
+def pack_forward(p: Forward, part: Int):
     """Pack a part of wᵀ and b."""
-    v0, v1 = range_of(part, parts, panels(O, lanes), 1)
-    call(bands[PACK_TRANSPOSED], (packed, weights, O, I, lanes, v0, v1))
-    for j in range(v0 * lanes, v1 * lanes):
-        bias[j] = weights[O * I + j] if has_bias and j < O else 0
+    v0, v1 = range_of(part, p.packers, panels(p.O, p.lanes), 1)
+    pack_transposed(p.packed, p.weights, p.O, p.I, p.lanes, v0, v1)
+    for j in range(v0 * p.lanes, v1 * p.lanes):
+        p.packed_bias[j] = p.weights[p.O * p.I + j] if p.has_bias and j < p.O else 0
 
 
-@natives.task(LINEAR_MAP)
-def linear_map(
-    part: Int, bands: Table, y: Numbers, x: Numbers, packed: Numbers, bias: Numbers, rows: Table,
-    tables: Table, M: Int, I: Int, O: Int, lanes: Int, parts: Int,
-):  # fmt: skip
+@native
+def map_forward(p: Forward, part: Int):
     """Map a part of the rows."""
-    m0, m1 = range_of(part, parts, M, TILE_ROWS)
-    call(
-        bands[MAP_ROWS],
-        (bands, y, rows, O, 0, O, bias, x, rows, I, 0, packed, I, 0, packed, 0, m0, m1, lanes,
-         (tables, part * 3 * ROWS_AT_ONCE)),
+    m0, m1 = range_of(part, p.parts, p.M, TILE_ROWS)
+    map_rows(
+        Columns(p.y, p.rows, p.O, 0), p.O, p.packed_bias,
+        Source(p.x, p.rows, p.I, 0, p.packed, p.I), Source(p.x, p.rows, p.I, 0, p.packed, 0),
+        m0, m1, p.lanes, at(p.row_tables, part * 3 * ROWS_AT_ONCE),
     )  # fmt: skip
 
 
-@shell
-def linear_forward(
-    launcher,  # 0, or the address of the parallel one
-    bands,  # table of natives
-    y,  # (M, O)
-    x,  # (M, I)
-    weights,  # flat: w (O, I), then b (O,) where there is one
-    rows,  # (M,): 0, 1, 2, ...
-    scratch,  # V·LANES·(I + 1)
-    tables,  # parts·3·ROWS_AT_ONCE
-    M, I, O, lanes, parts, packers,
-):  # fmt: skip
-    """Map every row."""
-    packed, bias = (scratch, 0), (scratch, panels(O, lanes) * lanes * I)
-    has_bias = int(len(weights) > O * I)
-    frame = frame_of((bands, packed, bias, weights, has_bias, I, O, lanes, packers))
-    launch(launcher, bands[LINEAR_PACK], packers, frame)
-    frame = frame_of((bands, y, x, packed, bias, rows, tables, M, I, O, lanes, parts))
-    launch(launcher, bands[LINEAR_MAP], parts, frame)
+def forward_scratch(I: int, O: int, lanes: int) -> dict[str, int]:
+    """Return the size of the scratch of a forward pass, by name."""
+    return {"packed": padded(O, lanes) * I, "packed_bias": padded(O, lanes)}
 
 
-@natives.task(LINEAR_PACK_BACK)
-def linear_pack_back(
-    part: Int, bands: Table, packed: Numbers, w: Numbers, I: Int, O: Int, lanes: Int, parts: Int
-):
+@twins
+def linear_backward(p: Backward):
+    """dx = g·w, dw = Σ gᵀ·x, db = Σ g."""
+    for part in prange(p.packers):
+        pack_backward(p, part)
+    for part in prange(p.parts):
+        gradients(p, part)
+
+
+@native
+def pack_backward(p: Backward, part: Int):
     """Pack a part of w."""
-    v0, v1 = range_of(part, parts, panels(I, lanes), 1)
-    call(bands[PACK_STRAIGHT], (packed, w, I, O, lanes, v0, v1))
+    v0, v1 = range_of(part, p.packers, panels(p.I, p.lanes), 1)
+    pack_straight(p.packed, p.weights, p.I, p.O, p.lanes, v0, v1)
 
 
-@natives.task(LINEAR_GRADIENTS)
-def linear_gradients(
-    part: Int, bands: Table, dx: Numbers, gradients: Numbers, g: Numbers, x: Numbers,
-    packed: Numbers, zeros: Numbers, rows: Table, tables: Table, scratch: Numbers, has_bias: Int,
-    M: Int, I: Int, O: Int, lanes: Int, parts: Int,
-):  # fmt: skip
+@native
+def gradients(p: Backward, part: Int):
     """A range of rows of dx, and of outputs of the gradients of the parameters."""
-    m0, m1 = range_of(part, parts, M, TILE_ROWS)
-    call(
-        bands[MAP_ROWS],
-        (bands, dx, rows, I, 0, I, zeros, g, rows, O, 0, packed, O, 0, packed, 0, m0, m1, lanes,
-         (tables, part * 3 * ROWS_AT_ONCE)),
+    I, O, lanes = p.I, p.O, p.lanes
+    m0, m1 = range_of(part, p.parts, p.M, TILE_ROWS)
+    map_rows(
+        Columns(p.dx, p.rows, I, 0), I, p.zeros,
+        Source(p.g, p.rows, O, 0, p.packed, O), Source(p.g, p.rows, O, 0, p.packed, 0),
+        m0, m1, lanes, at(p.row_tables, part * 3 * ROWS_AT_ONCE),
     )  # fmt: skip
-    j0, j1 = range_of(part, parts, O, TILE_ROWS)
-    packed_a = advance(scratch, part * (BLOCK * (BLOCK_COLUMNS + lanes * panels(I, lanes)) + lanes))
-    packed_b = advance(packed_a, BLOCK * BLOCK_COLUMNS + lanes)
-    call(
-        bands[OUTER_PRODUCT],
-        ((gradients, j0 * I), I, g, rows, O, j0, j1 - j0, x, rows, I, 0, I, M,
-         packed_a, packed_b, lanes),
-    )  # fmt: skip
-    if has_bias:
-        call(
-            bands[COLUMN_SUMS],
-            ((gradients, O * I + j0), g, rows, O, j0, j1 - j0, M, packed_a),
-        )
+    j0, j1 = range_of(part, p.parts, O, TILE_ROWS)
+    scratch = at(p.products, part * p.product_size)
+    g = Columns(p.g, p.rows, O, j0)
+    outer_product(
+        at(p.gradients, j0 * I), I, g, j1 - j0, Columns(p.x, p.rows, I, 0), I, p.M, scratch, lanes
+    )
+    if p.has_bias:
+        column_sums(at(p.gradients, O * I + j0), g, j1 - j0, p.M, scratch)
 
 
-@shell
-def linear_backward(
-    launcher,
-    bands,
-    dx,  # (M, I)
-    gradients,  # flat, zeros, laid out as weights
-    g,  # (M, O), dL/dy
-    x,  # (M, I)
-    weights,
-    rows,
-    scratch,  # V·LANES·(O + 1) + parts·(BLOCK·(BLOCK_COLUMNS + V·LANES) + LANES)
-    tables,
-    M, I, O, lanes, parts, packers,
-):  # fmt: skip
-    """Gradients of the input and the parameters."""
-    width = panels(I, lanes) * lanes
-    packed, zeros = (scratch, 0), width * O
-    for j in range(zeros, zeros + width):
-        scratch[j] = 0
-    frame = frame_of((bands, packed, weights, I, O, lanes, packers))
-    launch(launcher, bands[LINEAR_PACK_BACK], packers, frame)
-    has_bias = int(len(gradients) > O * I)
-    frame = frame_of(
-        (bands, dx, gradients, g, x, packed, (scratch, zeros), rows, tables,
-         (scratch, zeros + width), has_bias, M, I, O, lanes, parts)
-    )  # fmt: skip
-    launch(launcher, bands[LINEAR_GRADIENTS], parts, frame)
+def backward_scratch(I: int, O: int, parts: int, lanes: int) -> dict[str, int]:
+    """Return the size of the scratch of a backward pass, by name."""
+    wide = padded(I, lanes)
+    return {"packed": wide * O, "zeros": wide, "products": parts * product_size(wide, lanes)}

@@ -12,16 +12,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable
 from functools import cache
-from typing import Any
 
 import numba
+import numpy as np
 
 from ..forks import is_child
 from ..layout import Layout
 from . import quota
-from .build import parallel_launcher
+from .native import Structure, Twins
 from .worth import Worth
 
 # Multiply-adds that two threads must have to gain more than a launch costs (a few microseconds;
@@ -116,13 +116,13 @@ def _blocks(batch: int, ways: int) -> int:
 
 
 def start_threads() -> None:
-    """Start the pool and compile its loop, ahead of the first work that is worth it."""
+    """Start the pool, ahead of the first work that is worth it."""
     if not is_child():
-        parallel_launcher()
+        numba.get_num_threads()
 
 
 def run(
-    shell: Callable, parts: int, arguments: Sequence[Any], work: float, shape: Hashable = None
+    kernel: Twins, parts: int, p: Structure, dtype: np.dtype, work: float, shape: Hashable = None
 ) -> None:
     """Call a kernel in so many threads, or in one where launches aren't worth it.
 
@@ -133,51 +133,44 @@ def run(
     shape : hashable
         Work of one kernel and one shape takes the same time for each multiply-add.
     """
-    release = int(work >= WORTH_RELEASING)
+    release = work >= WORTH_RELEASING
     if parts == 1:
-        _run(shell, release, 1, arguments)
+        kernel(p, dtype, False, release)
         return
-    kind = (shell, parts, shape)
+    kind = (kernel, parts, shape)
     launched = worth.launch(kind)
     start = time.perf_counter()
-    _run(shell, release, parts if launched else 1, arguments)
+    if launched:
+        _launch(kernel, p, dtype)
+    else:
+        kernel(p, dtype, False, release)
     worth.ran(kind, launched, work, time.perf_counter() - start)
 
 
-def _run(shell: Callable, release: int, parts: int, arguments: Sequence[Any]) -> None:
-    try:
-        _enter(shell, release, parts, arguments)
-    except OSError:  # compiled, but the disk was too full to keep it: it runs all the same
-        _enter(shell, release, parts, arguments)
-
-
-def _enter(shell: Callable, release: int, parts: int, arguments: Sequence[Any]) -> None:
-    if parts == 1:
-        shell(release, 0, *arguments)
-        return
-    launcher = parallel_launcher().address
+def _launch(kernel: Twins, p: Structure, dtype: np.dtype) -> None:
+    """Call a kernel in the threads that are available."""
+    kernel.make(dtype, True)  # starts the pool; before, nobody knows which layer it will be
     if _layer() in ("omp", "tbb"):
-        _launch(shell, launcher, arguments)
+        _with_threads(kernel, p, dtype)
         return
-    # The workqueue layer ends the process when two threads enter it at once, and before the first
-    # launch nobody knows which layer it will be. A thread that finds the pool taken does all the
-    # work itself, with the same result.
+    # The workqueue layer ends the process when two threads enter it at once. A thread that finds
+    # the pool taken does all the work itself, with the same result.
     if _entering.acquire(blocking=False):
         try:
-            _launch(shell, launcher, arguments)
+            _with_threads(kernel, p, dtype)
         finally:
             _entering.release()
     else:
-        shell(release, 0, *arguments)
+        kernel(p, dtype, False, True)
 
 
-def _launch(shell: Callable, launcher: int, arguments: Sequence[Any]) -> None:
+def _with_threads(kernel: Twins, p: Structure, dtype: np.dtype) -> None:
     told, allowed = numba.get_num_threads(), available()
     if told == allowed:
-        shell(1, launcher, *arguments)
+        kernel(p, dtype, True, True)
         return
     numba.set_num_threads(allowed)  # of this thread of Python alone
     try:
-        shell(1, launcher, *arguments)
+        kernel(p, dtype, True, True)
     finally:
         numba.set_num_threads(told)

@@ -9,42 +9,73 @@ for k = 0, 1, ..., one after the other, zeros where v·LANES + l >= N, and there
 them, a few more than N needs, so that the widest tile never reads past the end. A *stripe* is
 TILE_ROWS columns wide and holds A[k, m : m + TILE_ROWS] for k = 0, 1, ...
 
-Arrays are 1-D views in C order; a `rows` or `_rows` table holds numbers of rows, `_at` places.
+Arrays are flat, in C order.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from . import tile
-from .build import Int, Numbers, Table, advance, call, kernel, natives
+from .native import Int, Numbers, Table, at, inline, native
 from .tile import TILE_ROWS, WIDEST, copy_vector, transpose_square
 from .vectors import IDENTITY
 
-# Places in the table of natives.
-(
-    AFFINE_BAND, DELTA_BAND, PACK_TRANSPOSED, PACK_STRAIGHT, OUTER_PRODUCT, COLUMN_SUMS,
-    MAP_ROWS, RNN_PACK, RNN_STEPS, RNN_PACK_BACK, RNN_STEPS_BACK, RNN_GRADIENTS,
-    LINEAR_PACK, LINEAR_MAP, LINEAR_PACK_BACK, LINEAR_GRADIENTS, DROPOUT,
-) = range(17)  # fmt: skip
-
 CACHED = 1 << 15  # numbers of a packed matrix to use for all rows before going on
 BLOCK = 256  # rows summed at once in an outer product
-ROWS_AT_ONCE = 16 * TILE_ROWS  # rows of a plain product between two looks at the tables
 BLOCK_COLUMNS = 32 * TILE_ROWS  # columns of A packed at once, BLOCK rows of them
+ROWS_AT_ONCE = 16 * TILE_ROWS  # rows of a plain product between two looks at the tables
 
 
-@kernel
+class Rows(NamedTuple):
+    """Row i starts at numbers[at[i]]."""
+
+    numbers: Numbers
+    at: Table
+
+
+class Factor(NamedTuple):
+    """A product: rows of `depth` numbers, row i from numbers[at[i]] on, times packed panels."""
+
+    numbers: Numbers
+    at: Table
+    panels: Numbers
+    depth: Int
+
+
+class Columns(NamedTuple):
+    """Columns of a matrix whose rows lie anywhere: row k is numbers[rows[k]·stride + column :]."""
+
+    numbers: Numbers
+    rows: Table
+    stride: Int
+    column: Int
+
+
+class Source(NamedTuple):
+    """A product of `Columns`, `depth` of them, with packed panels."""
+
+    numbers: Numbers
+    rows: Table
+    stride: Int
+    column: Int
+    panels: Numbers
+    depth: Int
+
+
+@inline
 def vectors(width, lanes):
     """How many vectors `width` columns fill, the last one perhaps in part."""
     return (width + lanes - 1) // lanes
 
 
-@kernel
+@inline
 def panels(width, lanes):
     """How many panels to pack for `width` columns: a multiple of what the widest tile takes."""
     return (width + lanes * WIDEST - 1) // (lanes * WIDEST) * WIDEST
 
 
-@kernel
+@inline
 def range_of(part, parts, count, multiple):
     """Cut 0:count into `parts` nearly equal ranges, at multiples, and return the part-th."""
     units = (count + multiple - 1) // multiple
@@ -56,17 +87,17 @@ def range_of(part, parts, count, multiple):
 # --- packing --------------------------------------------------------------------------------------
 
 
-@natives.native(PACK_TRANSPOSED)
-def pack_transposed(
-    packed: Numbers, w: Numbers, width: Int, depth: Int, lanes: Int, v0: Int, v1: Int
-):
+@native
+def pack_transposed(packed: Numbers, w: Numbers, width: Int, depth: Int, lanes: Int, v0: Int, v1: Int):
     """Pack panels v0:v1 of B = wᵀ, where w is (width, depth)."""
     for v in range(v0, v1):
         panel = v * depth * lanes
         k = 0
         if (v + 1) * lanes <= width:
             while k + lanes <= depth:
-                transpose_square((packed, panel + k * lanes, w, v * lanes * depth + k, depth))
+                transpose_square(
+                    at(packed, panel + k * lanes), at(w, v * lanes * depth + k), depth
+                )
                 k += lanes
         while k < depth:
             for lane in range(lanes):
@@ -75,72 +106,51 @@ def pack_transposed(
             k += 1
 
 
-@natives.native(PACK_STRAIGHT)
-def pack_straight(
-    packed: Numbers, w: Numbers, width: Int, depth: Int, lanes: Int, v0: Int, v1: Int
-):
+@native
+def pack_straight(packed: Numbers, w: Numbers, width: Int, depth: Int, lanes: Int, v0: Int, v1: Int):
     """Pack panels v0:v1 of B = w, which is (depth, width)."""
     for v in range(v0, v1):
         for k in range(depth):
-            to = (v * depth + k) * lanes
-            copy_vector((packed, to, w, k * width + v * lanes, width - v * lanes))
+            to, source = (v * depth + k) * lanes, k * width + v * lanes
+            copy_vector(at(packed, to), at(w, source), width - v * lanes)
 
 
-@kernel
-def pack_rows(packed, b, rows, stride, column, width, k0, k1, lanes):
-    """Pack panels of B[k, :] = the `width` numbers from `column` on in row rows[k0 + k] of b."""
+@inline
+def pack_rows(packed, b, width, k0, k1, lanes):
+    """Pack panels of B[k, :] = the first `width` numbers of row k0 + k of the columns b."""
     depth = k1 - k0
     for k in range(depth):
-        source = rows[k0 + k] * stride + column
+        source = b.rows[k0 + k] * b.stride + b.column
         for v in range(vectors(width, lanes)):
             to = (v * depth + k) * lanes
-            copy_vector((packed, to, b, source + v * lanes, width - v * lanes))
+            copy_vector(at(packed, to), at(b.numbers, source + v * lanes), width - v * lanes)
 
 
-@kernel
-def pack_stripes(packed, a, rows, stride, column, width, k0, k1, lanes):
-    """Pack stripes of A[k, :] = the `width` numbers from `column` on in row rows[k0 + k] of a."""
+@inline
+def pack_stripes(packed, a, first, width, k0, k1, lanes):
+    """Pack stripes of A[k, :] = `width` numbers, from the first, of row k0 + k of the columns a."""
     depth = k1 - k0
     for m in range(0, width, TILE_ROWS):
         for k in range(depth):
-            source = rows[k0 + k] * stride + column + m
+            source = a.rows[k0 + k] * a.stride + a.column + first + m
             to = m * depth + k * TILE_ROWS
             # Whole vectors reach into the place of the next k, which is written after.
             for r in range(0, TILE_ROWS, lanes):
-                copy_vector((packed, to + r, a, source + r, min(width - m, TILE_ROWS) - r))
+                copy_vector(
+                    at(packed, to + r), at(a.numbers, source + r), min(width - m, TILE_ROWS) - r
+                )
 
 
 # --- products -------------------------------------------------------------------------------------
 
 
-@natives.native(AFFINE_BAND)
-def affine_band(
-    out: Numbers, out_at: Table, rows: Int, v0: Int, v1: Int, width: Int, bias: Numbers,
-    a: Numbers, a_at: Table, wa: Numbers, na: Int, b: Numbers, b_at: Table, wb: Numbers, nb: Int,
-    f: Int,
-):  # fmt: skip
-    """See `tile.affine_band`."""
-    tile.affine_band((out, out_at, rows, v0, v1, width, bias, a, a_at, wa, na, b, b_at, wb, nb, f))
-
-
-@natives.native(DELTA_BAND)
-def delta_band(
-    delta: Numbers, at: Table, rows: Int, v0: Int, v1: Int, width: Int, g: Numbers, g_at: Table,
-    later: Numbers, later_at: Table, w: Numbers, n: Int, h: Numbers, dh: Numbers, keep: Int, f: Int,
-):  # fmt: skip
-    """See `tile.delta_band`."""
-    tile.delta_band(
-        (delta, at, rows, v0, v1, width, g, g_at, later, later_at, w, n, h, dh, keep, f)
-    )
-
-
-@kernel
+@inline
 def panels_at_once(depth, lanes):
     """How many panels of a packed matrix to keep in the cache while all rows pass by."""
     return max(WIDEST, CACHED // (max(depth, 1) * lanes) // WIDEST * WIDEST)
 
 
-@kernel
+@inline
 def rows_at_once(left):
     """Height of the next band of `left` rows, so that no tile is left nearly empty."""
     if left >= 2 * TILE_ROWS or left <= TILE_ROWS:
@@ -148,103 +158,108 @@ def rows_at_once(left):
     return 4 if left <= 8 else TILE_ROWS
 
 
-@kernel
+@native
 def affine_rows(
-    bands, out, out_at, n, v0, v1, step, width, bias, a, a_at, wa, na, b, b_at, wb, nb, f
-):
-    """out[i] = f(bias + a[i]·wa + b[i]·wb) for rows i < n and panels v0:v1.
-
-    Row i of a starts at a[a_at[i]] and has na numbers; of b, nb. wa and wb are packed in panels;
-    `width` columns of out are real. `step` panels serve all rows before the next ones.
-    """
-    for v in range(v0, v1, step):
-        i = 0
-        while i < n:
-            rows = rows_at_once(n - i)
-            call(
-                bands[AFFINE_BAND],
-                (out, (out_at, i), rows, v, min(v + step, v1), width, bias,
-                 a, (a_at, i), wa, na, b, (b_at, i), wb, nb, f),
-            )  # fmt: skip
-            i += rows
-
-
-@kernel
-def delta_rows(
-    bands, delta, at, n, v0, v1, step, width, g, g_at, later, later_at, w, depth, h, dh, keep, f
-):
-    """delta[i] = (g[i] + later[i]·w) · f'(h[i]) for rows i < n and panels v0:v1."""
-    for v in range(v0, v1, step):
-        i = 0
-        while i < n:
-            rows = rows_at_once(n - i)
-            call(
-                bands[DELTA_BAND],
-                (delta, (at, i), rows, v, min(v + step, v1), width, g, (g_at, i),
-                 later, (later_at, i), w, depth, h, dh, keep, f),
-            )  # fmt: skip
-            i += rows
-
-
-@natives.native(MAP_ROWS)
-def map_rows(
-    bands: Table,
-    out: Numbers, out_rows: Table, out_stride: Int, out_column: Int, width: Int, bias: Numbers,
-    a: Numbers, a_rows: Table, a_stride: Int, a_column: Int, wa: Numbers, na: Int,
-    b_column: Int, wb: Numbers, nb: Int, k0: Int, k1: Int, lanes: Int,
-    tables: Table,  # scratch: 3·ROWS_AT_ONCE
+    out: Rows, n: Int, v0: Int, v1: Int, width: Int, bias: Numbers, a: Factor, b: Factor, f: Int,
+    lanes: Int,
 ):  # fmt: skip
-    """out = bias + a·wa + b·wb for whole tables of rows: a linear map, or an input gradient.
+    """out[i] = f(bias + a[i]·a.panels + b[i]·b.panels) for rows i < n and panels v0:v1.
 
-    Row out_rows[k] of out comes from row a_rows[k] of a, k0 <= k < k1: na numbers of it from
-    a_column on, and nb more from b_column on (the two directions of an RNN).
+    `width` columns of out are real.
     """
-    to, a_at, b_at = tables, advance(tables, ROWS_AT_ONCE), advance(tables, 2 * ROWS_AT_ONCE)
-    step = panels_at_once(na + nb, lanes)
+    step = panels_at_once(a.depth + b.depth, lanes)
+    for v in range(v0, v1, step):
+        i = 0
+        while i < n:
+            rows = rows_at_once(n - i)
+            tile.affine_band(
+                Rows(out.numbers, at(out.at, i)), rows, v, min(v + step, v1), width, bias,
+                Factor(a.numbers, at(a.at, i), a.panels, a.depth),
+                Factor(b.numbers, at(b.at, i), b.panels, b.depth), f,
+            )  # fmt: skip
+            i += rows
+
+
+@native
+def delta_rows(
+    delta: Rows, n: Int, v0: Int, v1: Int, width: Int, g: Rows, later: Factor, h: Numbers,
+    dh: Numbers, keep: Int, f: Int, lanes: Int,
+):  # fmt: skip
+    """delta[i] = (g[i] + later[i]·later.panels) · f'(h[i]) for rows i < n and panels v0:v1."""
+    step = panels_at_once(later.depth, lanes)
+    for v in range(v0, v1, step):
+        i = 0
+        while i < n:
+            rows = rows_at_once(n - i)
+            tile.delta_band(
+                Rows(delta.numbers, at(delta.at, i)), rows, v, min(v + step, v1), width,
+                Rows(g.numbers, at(g.at, i)),
+                Factor(later.numbers, at(later.at, i), later.panels, later.depth), h, dh, keep, f,
+            )  # fmt: skip
+            i += rows
+
+
+@native
+def map_rows(
+    out: Columns, width: Int, bias: Numbers, a: Source, b: Source, k0: Int, k1: Int, lanes: Int,
+    tables: Table,
+):  # fmt: skip
+    """out = bias + a·a.panels + b·b.panels for rows k0:k1: a linear map, or an input gradient.
+
+    a and b are the same array, or b has depth 0; `tables` is scratch for 3·ROWS_AT_ONCE.
+    """
+    out_at, a_at, b_at = tables, at(tables, ROWS_AT_ONCE), at(tables, 2 * ROWS_AT_ONCE)
     for start in range(k0, k1, ROWS_AT_ONCE):
         n = min(ROWS_AT_ONCE, k1 - start)
         for i in range(n):
-            to[i] = out_rows[start + i] * out_stride + out_column
-            a_at[i] = a_rows[start + i] * a_stride + a_column
-            b_at[i] = a_rows[start + i] * a_stride + b_column
+            out_at[i] = out.rows[start + i] * out.stride + out.column
+            a_at[i] = a.rows[start + i] * a.stride + a.column
+            b_at[i] = b.rows[start + i] * b.stride + b.column
         affine_rows(
-            bands, out, to, n, 0, vectors(width, lanes), step, width, bias, a, a_at, wa, na,
-            a, b_at, wb, nb, IDENTITY,
+            Rows(out.numbers, out_at), n, 0, vectors(width, lanes), width, bias,
+            Factor(a.numbers, a_at, a.panels, a.depth), Factor(b.numbers, b_at, b.panels, b.depth),
+            IDENTITY, lanes,
         )  # fmt: skip
 
 
-@natives.native(OUTER_PRODUCT)
-def outer_product(
-    c: Numbers, c_stride: Int, a: Numbers, a_rows: Table, a_stride: Int, a_column: Int, m: Int,
-    b: Numbers, b_rows: Table, b_stride: Int, b_column: Int, n: Int, count: Int,
-    packed_a: Numbers, packed_b: Numbers, lanes: Int,
-):  # fmt: skip
-    """c += Σ_k a[k]ᵀ·b[k], in blocks of k, for m columns of a and n columns of b.
+def padded(width: int, lanes: int) -> int:
+    """Return how many columns a packed matrix of `width` columns has."""
+    return -(-width // (lanes * WIDEST)) * lanes * WIDEST
 
-    a[k] is row a_rows[k] of a, from a_column on, k < count; b[k] likewise. Element (i, j) of the
-    product is added to c[i·c_stride + j]. packed_a and packed_b are scratch.
+
+def product_size(width: int, lanes: int) -> int:
+    """Return how much scratch an `outer_product` with n <= width, itself padded, needs."""
+    return BLOCK * (BLOCK_COLUMNS + width) + lanes
+
+
+@native
+def outer_product(
+    c: Numbers, c_stride: Int, a: Columns, m: Int, b: Columns, n: Int, count: Int,
+    scratch: Numbers, lanes: Int,
+):  # fmt: skip
+    """c += Σ_k a[k]ᵀ·b[k], k < count, in blocks of k, for m columns of a and n columns of b.
+
+    Element (i, j) of the product is added to c[i·c_stride + j].
     """
+    packed_a, packed_b = scratch, at(scratch, BLOCK * BLOCK_COLUMNS + lanes)
     for k in range(0, count, BLOCK):
         stop = min(k + BLOCK, count)
         depth = stop - k
-        pack_rows(packed_b, b, b_rows, b_stride, b_column, n, k, stop, lanes)
+        pack_rows(packed_b, b, n, k, stop, lanes)
         for m0 in range(0, m, BLOCK_COLUMNS):
             columns = min(BLOCK_COLUMNS, m - m0)
-            pack_stripes(packed_a, a, a_rows, a_stride, a_column + m0, columns, k, stop, lanes)
+            pack_stripes(packed_a, a, m0, columns, k, stop, lanes)
             for v in range(0, vectors(n, lanes), 2):
                 for i in range(0, columns, TILE_ROWS):
                     tile.outer_tile(
-                        (c, (m0 + i) * c_stride, c_stride, min(TILE_ROWS, columns - i), v, n,
-                         packed_a, i * depth, packed_b, depth)
+                        at(c, (m0 + i) * c_stride), c_stride, min(TILE_ROWS, columns - i), v, n,
+                        at(packed_a, i * depth), packed_b, depth,
                     )  # fmt: skip
 
 
-@natives.native(COLUMN_SUMS)
-def column_sums(
-    sums: Numbers, a: Numbers, rows: Table, stride: Int, column: Int, width: Int, count: Int,
-    block: Numbers,
-):  # fmt: skip
-    """sums += Σ_k of `width` columns of a, from `column` on, in rows[k], k < count.
+@native
+def column_sums(sums: Numbers, a: Columns, width: Int, count: Int, block: Numbers):
+    """sums += Σ_k a[k] for `width` columns of a and k < count.
 
     In blocks of rows, as in `outer_product`, and of columns; `block` is scratch for
     BLOCK_COLUMNS numbers.
@@ -255,8 +270,8 @@ def column_sums(
             for j in range(columns):
                 block[j] = 0
             for k in range(first, min(first + BLOCK, count)):
-                source = rows[k] * stride + column + j0
+                source = a.rows[k] * a.stride + a.column + j0
                 for j in range(columns):
-                    block[j] += a[source + j]
+                    block[j] += a.numbers[source + j]
             for j in range(columns):
                 sums[j0 + j] += block[j]

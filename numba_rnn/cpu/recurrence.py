@@ -1,10 +1,10 @@
 """One layer of the Elman RNN, both directions: the forward pass and its backward, side by side.
 
-    h_t     = f(b_ih + b_hh + x_t·w_ihᵀ + h_{t-1}·w_hhᵀ)   forward
+    h_t     = f(b_ih + b_hh + x_t·w_ihᵀ + h_{t-1}·w_hhᵀ)   forward, (1) of reference.py
     dh_t    = g_t + delta_{t+1}·w_hh                       backward, g_t = dL/d(output_t)
     delta_t = dh_t · f'(h_t)                               the gradient at the sum inside f
     dx_t    = delta_t·w_ih      dw_ih = Σ_t delta_tᵀ·x_t   products, once delta is known
-    dh_0    = delta_0·w_hh      dw_hh = Σ_t delta_tᵀ·h_{t-1}          db = Σ_t delta_t
+    dh_init = delta_0·w_hh      dw_hh = Σ_t delta_tᵀ·h_{t-1}          db = Σ_t delta_t
 
 Symbols: L steps, N samples, I input size, H hidden size, D directions; R rows of memory.
 Rows: step t of sample n lies in row step_row[t] + batch_row[n], whether the input is padded, batch
@@ -12,385 +12,405 @@ first or packed (see layout.py). Samples come longest first, so those still aliv
 Steps: s counts the steps of a direction, 0, 1, ... from its own start: t = s forward, and
 t = length - 1 - s in reverse, so that both directions start together and end with the length.
 
-All arrays are in C order, and natives see pointers; the shapes are in the comments. Rows are
-independent, and each element is summed in one order: the result is the same however the work is
-split. A split has
-`blocks` ranges of samples, each of which walks through time alone; or, where a few samples meet a
-large H, `slices` ranges of hidden units, which meet after every step.
+Threads: each takes tasks. A task walks one range of samples, in one direction, through all steps;
+nobody waits. Where a few samples meet a large H, threads share the samples instead, and each takes
+a slice of the hidden units at every step (see marks.py). Gradients of parameters are split by
+hidden units: an element is summed over all steps and samples by one thread, in one order. So the
+result is the same, to the last bit, however the work is split.
 """
 
 from __future__ import annotations
 
-from .build import (
-    Int,
-    Numbers,
-    Table,
-    advance,
-    call,
-    frame_of,
-    kernel,
-    launch,
-    launch_again,
-    natives,
-    shell,
-)
+from numba import prange
+
+from .marks import LATE, PATIENCE, mark, set_mark, wait
+from .native import Int, Numbers, Structure, Table, at, inline, native, twins
 from .products import (
-    AFFINE_BAND,
-    BLOCK,
-    BLOCK_COLUMNS,
-    COLUMN_SUMS,
-    DELTA_BAND,
-    MAP_ROWS,
-    OUTER_PRODUCT,
-    PACK_STRAIGHT,
-    PACK_TRANSPOSED,
-    RNN_GRADIENTS,
-    RNN_PACK,
-    RNN_PACK_BACK,
-    RNN_STEPS,
-    RNN_STEPS_BACK,
     ROWS_AT_ONCE,
+    Columns,
+    Factor,
+    Rows,
+    Source,
     affine_rows,
+    column_sums,
     delta_rows,
+    map_rows,
+    outer_product,
+    pack_straight,
+    pack_transposed,
+    padded,
     panels,
-    panels_at_once,
+    product_size,
     range_of,
     vectors,
 )
 from .tile import TILE_ROWS, WIDEST
 
-FORWARD = (PACK_TRANSPOSED, RNN_PACK, AFFINE_BAND, RNN_STEPS)
-BACKWARD = (
-    PACK_STRAIGHT, RNN_PACK_BACK, DELTA_BAND, RNN_STEPS_BACK,
-    AFFINE_BAND, MAP_ROWS, OUTER_PRODUCT, COLUMN_SUMS, RNN_GRADIENTS,
-)  # fmt: skip
+
+class Layer(Structure):
+    """What both passes of a layer are given; flat, in C order."""
+
+    L: Int  # steps of the longest sample
+    N: Int  # samples
+    I: Int  # inputs
+    H: Int  # hidden units
+    D: Int  # directions
+    f: Int  # TANH or RELU
+    lanes: Int  # numbers in a vector
+    # how the work is split
+    packers: Int  # parts of the weights to pack
+    blocks: Int  # ranges of samples
+    slices: Int  # ranges of hidden units
+    bounds: Table  # IN (blocks + 1,): the samples of each block
+    # where the rows of a step lie
+    step_row: Table  # IN (L,)
+    batch_row: Table  # IN (N,)
+    lengths: Table  # IN (N,)
+    order: Table  # IN (N,): place of a sample in h_0 and h_n
+    # the layer, and what goes into it and comes out
+    weights: Numbers  # IN (P,)
+    places: Table  # IN (D, 4): where w_ih, w_hh, b_ih, b_hh start in weights, no bias at -1
+    x: Numbers  # IN (R, I)
+    h_0: Numbers  # IN (D, N, H)
+    output: Numbers  # OUT of forward, IN of backward (R, D, H); 0 where a row is no real step
+    # scratch
+    packed_ih: Numbers
+    packed_hh: Numbers
+    row_tables: Table
+    marks: Table  # zeros
 
 
-@kernel
-def row_of(s, n, reverse, step_row, batch_row, lengths):
+class Forward(Layer):
+    """What a forward pass is given besides."""
+
+    h_n: Numbers  # OUT (D, N, H), where a sample has a step
+    packed_bias: Numbers  # scratch
+
+
+class Backward(Layer):
+    """What a backward pass is given besides."""
+
+    parts: Int  # ranges of rows and hidden units for the gradients
+    # which step follows which, see Layout.transitions
+    steps: Int
+    successions: Int
+    starts: Int
+    rows: Table  # IN (steps,): all real ones
+    earlier: Table  # IN (successions,)
+    later: Table  # IN (successions,)
+    first: Table  # IN (starts,): first steps, of the samples in `sample`
+    first_in_reverse: Table  # IN (starts,)
+    sample: Table  # IN (starts,)
+    # gradients that come in
+    one_row: Int  # whether grad_output is a single row of zeros
+    grad_output: Numbers  # IN (R, D, H)
+    grad_h_n: Numbers  # IN (D, N, H)
+    # gradients that go out
+    dx: Numbers  # OUT (R, I); zeros where a row is no real step
+    dh_init: Numbers  # OUT (D, N, H), zeros: dL/dh_0
+    gradients: Numbers  # OUT (P,), zeros: as weights
+    keep: Int  # whether dh is asked for
+    dh: Numbers  # OUT (R, D, H): dL/dh_t of every step
+    # scratch
+    delta: Numbers  # (R, D, H)
+    ending: Numbers
+    zeros: Numbers  # IN: as many as a row of dx or h has, and more
+    product_size: Int
+    products: Numbers  # (parts, product_size)
+    transposed: Numbers
+
+
+# --- samples and steps ----------------------------------------------------------------------------
+
+
+@inline
+def row_of(p, d, n, s):
     """Row of memory of sample n at step s of a direction."""
-    t = lengths[n] - 1 - s if reverse else s
-    return step_row[t] + batch_row[n]
+    t = p.lengths[n] - 1 - s if d == 1 else s
+    return p.step_row[t] + p.batch_row[n]
 
 
-@kernel
-def alive(n, first, s, lengths):
-    """How many of the samples first:first+n have a step s."""
-    while n > 0 and lengths[first + n - 1] <= s:
+@inline
+def alive(p, n0, n, s):
+    """How many of the samples n0:n0+n have a step s."""
+    while n > 0 and p.lengths[n0 + n - 1] <= s:
         n -= 1
     return n
 
 
-# --- forward ------------------------------------------------------------------------------------
+@inline
+def share_of(p, task):
+    """Direction, range of samples and slice of hidden units that a task is about."""
+    block = task // p.slices % p.blocks
+    d = task // (p.blocks * p.slices)
+    return d, p.bounds[block], p.bounds[block + 1], task % p.slices
 
 
-@natives.task(RNN_PACK)
-def rnn_pack(
-    part: Int, bands: Table, w_ih: Numbers, w_hh: Numbers, bias: Numbers, weights: Numbers,
-    at: Table, I: Int, H: Int, D: Int, lanes: Int, parts: Int,
-):  # fmt: skip
+@inline
+def slice_of(p, k):
+    """Vectors of hidden units in slice k."""
+    return range_of(k, p.slices, vectors(p.H, p.lanes), WIDEST)
+
+
+@inline
+def look(p, task, k, steps, turn, patience):
+    """Say how long to wait from now on, and whether slice k has done so many steps."""
+    if p.slices == 1:
+        return patience, False
+    slot = task - task % p.slices + k
+    if turn == 0:  # its own: done only where it was given up by the others
+        return patience, mark(p.marks, slot) >= steps
+    came = wait(p.marks, slot, steps, patience)
+    return (PATIENCE if came else LATE), came
+
+
+# --- forward --------------------------------------------------------------------------------------
+
+
+@twins
+def rnn_forward(p: Forward):
+    """(1), h_t = f(b_ih + b_hh + x_t·w_ihᵀ + h_{t-1}·w_hhᵀ), for all t."""
+    for part in prange(p.packers):
+        pack_forward(p, part)
+    for task in prange(p.D * p.blocks * p.slices):
+        forward_steps(p, task)
+
+
+@native
+def pack_forward(p: Forward, part: Int):
     """Pack a part of w_ihᵀ, w_hhᵀ and b_ih + b_hh of all directions."""
+    I, H, lanes = p.I, p.H, p.lanes
     V = panels(H, lanes)
-    v0, v1 = range_of(part, parts, V, 1)
-    for d in range(D):
+    v0, v1 = range_of(part, p.packers, V, 1)
+    for d in range(p.D):
         place = d * V * lanes
-        source = (weights, at[4 * d])
-        call(bands[PACK_TRANSPOSED], ((w_ih, place * I), source, H, I, lanes, v0, v1))
-        source = (weights, at[4 * d + 1])
-        call(bands[PACK_TRANSPOSED], ((w_hh, place * H), source, H, H, lanes, v0, v1))
-        b_ih, b_hh = at[4 * d + 2], at[4 * d + 3]
+        w_ih, w_hh = at(p.weights, p.places[4 * d]), at(p.weights, p.places[4 * d + 1])
+        pack_transposed(at(p.packed_ih, place * I), w_ih, H, I, lanes, v0, v1)
+        pack_transposed(at(p.packed_hh, place * H), w_hh, H, H, lanes, v0, v1)
+        b_ih, b_hh = p.places[4 * d + 2], p.places[4 * d + 3]
         for j in range(v0 * lanes, v1 * lanes):
             real = j < H and b_ih >= 0
-            bias[place + j] = weights[b_ih + j] + weights[b_hh + j] if real else 0
+            p.packed_bias[place + j] = p.weights[b_ih + j] + p.weights[b_hh + j] if real else 0
 
 
-@natives.task(RNN_STEPS)
-def rnn_steps(
-    task: Int,
-    bands: Table,
-    output: Numbers,  # (R, D, H)
-    h_n: Numbers,  # (D, N, H)
-    x: Numbers,  # (R, I)
-    h_0: Numbers,  # (D, N, H)
-    w_ih: Numbers,  # packed w_ihᵀ of each direction
-    w_hh: Numbers,  # packed w_hhᵀ
-    bias: Numbers,  # b_ih + b_hh, padded to whole panels
-    step_row: Table, batch_row: Table, lengths: Table, order: Table,
-    bounds: Table, blocks: Int, slices: Int,
-    tables: Table,  # scratch: (D, slices, 3·N)
-    N: Int, I: Int, H: Int, D: Int, f: Int, s0: Int, s1: Int, lanes: Int,
-):  # fmt: skip
-    """Steps s0:s1 of one block of samples, one slice of hidden units, one direction."""
-    V = panels(H, lanes)
-    d, block = task // (blocks * slices), task // slices % blocks
-    n0, n = bounds[block], bounds[block + 1] - bounds[block]
-    v0, v1 = range_of(task % slices, slices, vectors(H, lanes), WIDEST)
-    w_ih, w_hh = advance(w_ih, d * V * lanes * I), advance(w_hh, d * V * lanes * H)
-    bias = advance(bias, d * V * lanes)
-    x_at = advance(tables, 3 * (N * (d * slices + task % slices) + n0))
-    h_at, out_at = advance(x_at, n), advance(x_at, 2 * n)
-    step = panels_at_once(I + H, lanes)
-    for s in range(s0, s1):
-        n = alive(n, n0, s, lengths)
+@native
+def forward_steps(p: Forward, task: Int):
+    """All steps of one range of samples in one direction, or a thread's slice of them."""
+    d, n0, n1, own = share_of(p, task)
+    n, patience = n1 - n0, PATIENCE
+    for s in range(p.L):
+        n = alive(p, n0, n, s)
         if n == 0:
             break
-        for i in range(n):
-            row = row_of(s, n0 + i, d == 1, step_row, batch_row, lengths)
-            x_at[i] = row * I
-            out_at[i] = (row * D + d) * H
-            if s == 0:
-                h_at[i] = (d * N + order[n0 + i]) * H
-            else:
-                row = row_of(s - 1, n0 + i, d == 1, step_row, batch_row, lengths)
-                h_at[i] = (row * D + d) * H
-        h = h_0 if s == 0 else output
-        affine_rows(
-            bands, output, out_at, n, v0, v1, step, H, bias, x, x_at, w_ih, I, h, h_at, w_hh, H, f
-        )
-        for i in range(n):
-            if lengths[n0 + i] == s + 1:  # the last step of a sample
-                state = (d * N + order[n0 + i]) * H
-                for j in range(v0 * lanes, min(v1 * lanes, H)):
-                    h_n[state + j] = output[out_at[i] + j]
+        for turn in range(p.slices):  # its own slice first, then those that nobody has done
+            k = (own + turn) % p.slices
+            patience, is_done = look(p, task, k, s + 1, turn, patience)
+            if not is_done:
+                forward_step(p, task, s, n, k)
+                if p.slices > 1:
+                    set_mark(p.marks, task - own + k, s + 1)
 
 
-@shell
-def rnn_forward(
-    launcher,  # 0, or the address of the parallel one
-    bands,  # table of natives
-    output,  # (R, D, H), zeros where a row is no real step
-    h_n,  # (D, N, H), filled where a sample has a step
-    x,  # (R, I)
-    h_0,  # (D, N, H)
-    weights,  # flat: every parameter of the layer
-    at,  # (D, 4): where w_ih, w_hh, b_ih, b_hh start in it, biases at -1 where there are none
-    index,  # step_row (steps), batch_row (N), lengths (N), order (N), one after the other
-    bounds,  # (blocks + 1,): the samples of each block
-    scratch,  # D·V·LANES·(I + H + 1)
-    tables,  # D·slices·3·N
-    L, N, I, H, D, f, lanes, parts, packers, slices,
-):  # fmt: skip
-    """Run a layer forward."""
-    width = D * panels(H, lanes) * lanes
-    w_ih, w_hh, bias = (scratch, 0), (scratch, width * I), (scratch, width * (I + H))
-    frame = frame_of((bands, w_ih, w_hh, bias, weights, at, I, H, D, lanes, packers))
-    launch(launcher, bands[RNN_PACK], packers, frame)
-
-    blocks, steps = len(bounds) - 1, len(index) - 3 * N
-    batch_row, lengths, order = (index, steps), (index, steps + N), (index, steps + 2 * N)
-    stride = max(L, 1) if slices == 1 else 1  # slices of hidden units meet after every step
-    step_work = N * D * H * (I + H) * stride
-    for s in range(0, L, stride):
-        frame = frame_of(
-            (bands, output, h_n, x, h_0, w_ih, w_hh, bias, index, batch_row, lengths, order,
-             bounds, blocks, slices, tables, N, I, H, D, f, s, s + stride, lanes)
-        )  # fmt: skip
-        launcher = launch_again(launcher, bands[RNN_STEPS], D * blocks * slices, frame, step_work)
-
-
-# --- backward -----------------------------------------------------------------------------------
-
-
-@natives.task(RNN_PACK_BACK)
-def rnn_pack_back(
-    part: Int, bands: Table, w_ih: Numbers, w_hh: Numbers, weights: Numbers, at: Table,
-    I: Int, H: Int, D: Int, lanes: Int, parts: Int,
-):  # fmt: skip
-    """Pack a part of w_ih and w_hh of all directions."""
-    V, V_in = panels(H, lanes), panels(I, lanes)
-    v0, v1 = range_of(part, parts, V, 1)
-    u0, u1 = range_of(part, parts, V_in, 1)
-    for d in range(D):
-        packed, source = (w_ih, d * V_in * lanes * H), (weights, at[4 * d])
-        call(bands[PACK_STRAIGHT], (packed, source, I, H, lanes, u0, u1))
-        packed, source = (w_hh, d * V * lanes * H), (weights, at[4 * d + 1])
-        call(bands[PACK_STRAIGHT], (packed, source, H, H, lanes, v0, v1))
-
-
-@natives.task(RNN_STEPS_BACK)
-def rnn_steps_back(
-    task: Int,
-    bands: Table,
-    delta: Numbers,  # (R, D, H)
-    dh: Numbers,  # (R, D, H), where `keep` asks for it
-    grad_output: Numbers,  # (R, D, H), or with `one_row` a single row of zeros
-    grad_h_n: Numbers,  # (D, N, H)
-    output: Numbers,  # (R, D, H)
-    w_hh: Numbers,  # packed w_hh of each direction
-    step_row: Table, batch_row: Table, lengths: Table, order: Table,
-    bounds: Table, blocks: Int, slices: Int,
-    tables: Table,  # scratch: (D, slices, 3·N)
-    one_row: Int, keep: Int, N: Int, H: Int, D: Int, f: Int, s0: Int, s1: Int, lanes: Int,
-):  # fmt: skip
-    """Steps s0:s1, last first, of one block of samples, one slice of units, one direction."""
-    V = panels(H, lanes)
-    d, block = task // (blocks * slices), task // slices % blocks
-    n0, n1 = bounds[block], bounds[block + 1]
-    v0, v1 = range_of(task % slices, slices, vectors(H, lanes), WIDEST)
-    w_hh = advance(w_hh, d * V * lanes * H)
-    at = advance(tables, 3 * (N * (d * slices + task % slices) + n0))
-    g_at, later_at = advance(at, n1 - n0), advance(at, 2 * (n1 - n0))
-    step = panels_at_once(H, lanes)
-    going_on = alive(n1 - n0, n0, s1, lengths)
-    for s in range(s1 - 1, s0 - 1, -1):
-        # Samples that have a step s; of them, `going_on` have a step s + 1.
-        n = going_on
-        while n < n1 - n0 and lengths[n0 + n] > s:
-            n += 1
-        for i in range(n):
-            row = row_of(s, n0 + i, d == 1, step_row, batch_row, lengths)
-            at[i] = (row * D + d) * H
-            g_at[i] = d * H if one_row else at[i]
-            if i < going_on:
-                row = row_of(s + 1, n0 + i, d == 1, step_row, batch_row, lengths)
-                later_at[i] = (row * D + d) * H
-        delta_rows(
-            bands, delta, at, going_on, v0, v1, step, H, grad_output, g_at, delta, later_at, w_hh,
-            H, output, dh, keep, f,
-        )  # fmt: skip
-        # The last step of a sample: grad_h_n comes in place of what flows back from a later one.
-        for i in range(going_on, n):
-            state = (d * N + order[n0 + i]) * H
+@native
+def forward_step(p: Forward, task: Int, s: Int, n: Int, k: Int):
+    """Step s of n samples: slice k of the hidden units."""
+    d, n0, n1, own = share_of(p, task)
+    N, I, H, D, lanes = p.N, p.I, p.H, p.D, p.lanes
+    x_at = at(p.row_tables, 3 * (N * (d * p.slices + own) + n0))
+    h_at, out_at = at(x_at, n), at(x_at, 2 * n)
+    for i in range(n):
+        row = row_of(p, d, n0 + i, s)
+        x_at[i] = row * I
+        out_at[i] = (row * D + d) * H
+        if s == 0:
+            h_at[i] = (d * N + p.order[n0 + i]) * H
+        else:
+            h_at[i] = (row_of(p, d, n0 + i, s - 1) * D + d) * H
+    place = d * panels(H, lanes) * lanes
+    v0, v1 = slice_of(p, k)
+    affine_rows(
+        Rows(p.output, out_at), n, v0, v1, H, at(p.packed_bias, place),
+        Factor(p.x, x_at, at(p.packed_ih, place * I), I),
+        Factor(p.h_0 if s == 0 else p.output, h_at, at(p.packed_hh, place * H), H), p.f, lanes,
+    )  # fmt: skip
+    for i in range(n):
+        if p.lengths[n0 + i] == s + 1:  # the last step of a sample
+            state = (d * N + p.order[n0 + i]) * H
             for j in range(v0 * lanes, min(v1 * lanes, H)):
-                delta[at[i] + j] = grad_output[g_at[i] + j] + grad_h_n[state + j]
-        ending = advance(at, going_on)
-        delta_rows(
-            bands, delta, ending, n - going_on, v0, v1, step, H, delta, ending, delta, ending, w_hh,
-            0, output, dh, keep, f,
-        )  # fmt: skip
-        going_on = n
+                p.h_n[state + j] = p.output[out_at[i] + j]
 
 
-@natives.task(RNN_GRADIENTS)
-def rnn_gradients(
-    part: Int,
-    bands: Table,
-    dx: Numbers, dh_0: Numbers, gradients: Numbers, delta: Numbers,
-    x: Numbers, h_0: Numbers, output: Numbers,
-    w_ih: Numbers, w_hh: Numbers,  # packed, of each direction
-    at: Table, rows: Table, with_past: Table, past: Table, first: Table, sample: Table,
-    zeros: Numbers, scratch: Numbers, tables: Table,
-    K: Int, K_past: Int, K_first: Int, N: Int, I: Int, H: Int, D: Int, d: Int,
-    lanes: Int, parts: Int, part_size: Int,
-):  # fmt: skip
-    """Part of the gradients of the input, h_0 and the parameters of direction d, from delta.
+def forward_scratch(I: int, H: int, D: int, lanes: int) -> dict[str, int]:
+    """Return the size of the scratch of a forward pass, by name."""
+    width = D * padded(H, lanes)
+    return {"packed_ih": width * I, "packed_hh": width * H, "packed_bias": width}
 
-    A part is a range of rows of dx, of samples of dh_0, and of hidden units of the parameters.
-    """
+
+# --- backward -------------------------------------------------------------------------------------
+
+
+@twins
+def rnn_backward(p: Backward):
+    """delta_t = (g_t + delta_{t+1}·w_hh) · f'(h_t) for all t, last first; then all products."""
+    for part in prange(p.packers):
+        pack_backward(p, part)
+    for task in prange(p.D * p.blocks * p.slices):
+        backward_steps(p, task)
+    for part in prange(p.parts):
+        input_gradients(p, part)
+        parameter_gradients(p, part)
+
+
+@native
+def pack_backward(p: Backward, part: Int):
+    """Pack a part of w_ih and w_hh of all directions."""
+    I, H, lanes = p.I, p.H, p.lanes
     V, V_in = panels(H, lanes), panels(I, lanes)
-    tables = advance(tables, part * 3 * ROWS_AT_ONCE)
-    width, both = D * H, D - 1
-    if d == 0:  # both directions at once
-        k0, k1 = range_of(part, parts, K, TILE_ROWS)
-        call(
-            bands[MAP_ROWS],
-            (bands, dx, rows, I, 0, I, zeros, delta, rows, width, 0, w_ih, H,
-             H * both, (w_ih, V_in * lanes * H * both), H * both, k0, k1, lanes, tables),
-        )  # fmt: skip
-    k0, k1 = range_of(part, parts, K_first, 1)
-    own = (w_hh, d * V * lanes * H)
-    call(
-        bands[MAP_ROWS],
-        (bands, dh_0, sample, H, d * N * H, H, zeros, delta, first, width, d * H, own, H,
-         0, own, 0, k0, k1, lanes, tables),
-    )  # fmt: skip
-
-    j0, j1 = range_of(part, parts, H, TILE_ROWS)
-    units, column = j1 - j0, d * H + j0
-    packed_a = advance(scratch, part * part_size)
-    packed_b = advance(packed_a, BLOCK * BLOCK_COLUMNS + lanes)
-    dw_ih = (gradients, at[4 * d] + j0 * I)
-    if I >= 2 * lanes:
-        call(
-            bands[OUTER_PRODUCT],
-            (dw_ih, I, delta, rows, width, column, units, x, rows, I, 0, I, K,
-             packed_a, packed_b, lanes),
-        )  # fmt: skip
-    else:  # few inputs would leave most of a vector empty: compute the transpose
-        transposed = advance(packed_b, BLOCK * lanes * max(V, V_in))
-        for i in range(I * units):
-            transposed[i] = 0
-        call(
-            bands[OUTER_PRODUCT],
-            (transposed, units, x, rows, I, 0, I, delta, rows, width, column, units, K,
-             packed_a, packed_b, lanes),
-        )  # fmt: skip
-        for j in range(units):
-            for i in range(I):
-                gradients[at[4 * d] + (j0 + j) * I + i] = transposed[i * units + j]
-    dw_hh = (gradients, at[4 * d + 1] + j0 * H)
-    call(
-        bands[OUTER_PRODUCT],
-        (dw_hh, H, delta, with_past, width, column, units, output, past, width, d * H, H, K_past,
-         packed_a, packed_b, lanes),
-    )  # fmt: skip
-    call(
-        bands[OUTER_PRODUCT],
-        (dw_hh, H, delta, first, width, column, units, h_0, sample, H, d * N * H, H, K_first,
-         packed_a, packed_b, lanes),
-    )  # fmt: skip
-    db_ih, db_hh = at[4 * d + 2], at[4 * d + 3]
-    if db_ih >= 0:
-        call(
-            bands[COLUMN_SUMS],
-            ((gradients, db_ih + j0), delta, rows, width, column, units, K, packed_a),
-        )
-        for j in range(j0, j1):
-            gradients[db_hh + j] = gradients[db_ih + j]
+    v0, v1 = range_of(part, p.packers, V, 1)
+    u0, u1 = range_of(part, p.packers, V_in, 1)
+    for d in range(p.D):
+        w_ih, w_hh = at(p.weights, p.places[4 * d]), at(p.weights, p.places[4 * d + 1])
+        pack_straight(at(p.packed_ih, d * V_in * lanes * H), w_ih, I, H, lanes, u0, u1)
+        pack_straight(at(p.packed_hh, d * V * lanes * H), w_hh, H, H, lanes, v0, v1)
 
 
-@shell
-def rnn_backward(
-    launcher,
-    bands,
-    dx,  # (R, I), zeros where a row is no real step
-    dh_0,  # (D, N, H), zeros
-    gradients,  # flat, zeros: every parameter of the layer
-    delta,  # (R, D, H), scratch
-    dh,  # (R, D, H), zeros, or empty where state gradients aren't asked for
-    grad_output,  # (R, D, H), or (1, D, H) zeros
-    grad_h_n,  # (D, N, H)
-    x,  # (R, I)
-    h_0,  # (D, N, H)
-    output,  # (R, D, H)
-    weights, at, index, bounds,
-    scratch,  # D·LANES·(V + V_in)·H + LANES·max(V, V_in) + parts·part_size
-    tables,  # max(D·slices·3·N, parts·3·ROWS_AT_ONCE)
-    transitions,  # of each direction, see Layout.transitions
-    part_size,  # BLOCK·(BLOCK_COLUMNS + LANES·max(V, V_in)) + LANES·(1 + 2·H)
-    L, N, I, H, D, f, lanes, parts, packers, slices,
-):  # fmt: skip
-    """Run a layer backward; the arguments it shares with `rnn_forward` are the same."""
+@native
+def backward_steps(p: Backward, task: Int):
+    """All steps, last first, of one range of samples in one direction, or a slice of them."""
+    d, n0, n1, own = share_of(p, task)
+    later, patience = 0, PATIENCE
+    for s in range(p.L - 1, -1, -1):
+        n = later  # samples that have a step s; of them, `later` have a step s + 1
+        while n < n1 - n0 and p.lengths[n0 + n] > s:
+            n += 1
+        for turn in range(p.slices):
+            k = (own + turn) % p.slices
+            patience, is_done = look(p, task, k, p.L - s, turn, patience)
+            if not is_done:
+                backward_step(p, task, s, n, later, k)
+                if p.slices > 1:
+                    set_mark(p.marks, task - own + k, p.L - s)
+        later = n
+
+
+@native
+def backward_step(p: Backward, task: Int, s: Int, n: Int, later: Int, k: Int):
+    """Step s of n samples, of which the first `later` go on: slice k of the hidden units."""
+    d, n0, n1, own = share_of(p, task)
+    N, H, D, lanes = p.N, p.H, p.D, p.lanes
+    scratch = N * (d * p.slices + own) + n0
+    delta_at = at(p.row_tables, 3 * scratch)
+    g_at, later_at = at(delta_at, n1 - n0), at(delta_at, 2 * (n1 - n0))
+    for i in range(n):
+        delta_at[i] = (row_of(p, d, n0 + i, s) * D + d) * H
+        g_at[i] = d * H if p.one_row else delta_at[i]
+        if i < later:
+            later_at[i] = (row_of(p, d, n0 + i, s + 1) * D + d) * H
+    v0, v1 = slice_of(p, k)
+    w_hh = at(p.packed_hh, d * panels(H, lanes) * lanes * H)
+    delta_rows(
+        Rows(p.delta, delta_at), later, v0, v1, H, Rows(p.grad_output, g_at),
+        Factor(p.delta, later_at, w_hh, H), p.output, p.dh, p.keep, p.f, lanes,
+    )  # fmt: skip
+    # The last step of a sample: grad_h_n comes in place of what flows back from a later one.
+    g = at(p.ending, scratch * H)
+    for i in range(later, n):
+        state = (d * N + p.order[n0 + i]) * H
+        for j in range(v0 * lanes, min(v1 * lanes, H)):
+            g[i * H + j] = p.grad_output[g_at[i] + j] + p.grad_h_n[state + j]
+        g_at[i] = i * H
+    ending = at(delta_at, later)
+    delta_rows(
+        Rows(p.delta, ending), n - later, v0, v1, H, Rows(g, at(g_at, later)),
+        Factor(p.delta, ending, w_hh, 0), p.output, p.dh, p.keep, p.f, lanes,
+    )  # fmt: skip
+
+
+@native
+def input_gradients(p: Backward, part: Int):
+    """dx = delta·w_ih for a part of the rows, dh_init = delta_0·w_hh for a part of the samples."""
+    I, H, D, lanes = p.I, p.H, p.D, p.lanes
     V, V_in = panels(H, lanes), panels(I, lanes)
-    width, width_in = V * lanes, V_in * lanes
-    w_ih, w_hh = (scratch, 0), (scratch, D * width_in * H)
-    zeros = D * (width + width_in) * H
-    for j in range(zeros, zeros + max(width, width_in)):
-        scratch[j] = 0
-    frame = frame_of((bands, w_ih, w_hh, weights, at, I, H, D, lanes, packers))
-    launch(launcher, bands[RNN_PACK_BACK], packers, frame)
-
-    blocks, steps = len(bounds) - 1, len(index) - 3 * N
-    batch_row, lengths, order = (index, steps), (index, steps + N), (index, steps + 2 * N)
-    one_row, keep = int(len(grad_output) < len(output)), int(len(dh) > 0)
-    stride = max(L, 1) if slices == 1 else 1
-    step_work = N * D * H * H * stride
-    for last in range(L, 0, -stride):
-        frame = frame_of(
-            (bands, delta, dh, grad_output, grad_h_n, output, w_hh,
-             index, batch_row, lengths, order, bounds, blocks, slices, tables,
-             one_row, keep, N, H, D, f, last - stride, last, lanes)
-        )  # fmt: skip
-        launcher = launch_again(
-            launcher, bands[RNN_STEPS_BACK], D * blocks * slices, frame, step_work
-        )
-
+    width = D * H
+    tables = at(p.row_tables, part * 3 * ROWS_AT_ONCE)
+    # Both directions at once.
+    k0, k1 = range_of(part, p.parts, p.steps, TILE_ROWS)
+    other = D - 1
+    w_ih_reverse = at(p.packed_ih, V_in * lanes * H * other)
+    map_rows(
+        Columns(p.dx, p.rows, I, 0), I, p.zeros, Source(p.delta, p.rows, width, 0, p.packed_ih, H),
+        Source(p.delta, p.rows, width, H * other, w_ih_reverse, H * other), k0, k1, lanes, tables,
+    )  # fmt: skip
+    k0, k1 = range_of(part, p.parts, p.starts, 1)
     for d in range(D):
-        rows, with_past, past, first, sample = transitions[d]
-        frame = frame_of(
-            (bands, dx, dh_0, gradients, delta, x, h_0, output, w_ih, w_hh, at,
-             rows, with_past, past, first, sample, (scratch, zeros),
-             (scratch, zeros + max(width, width_in)), tables,
-             len(rows), len(past), len(first), N, I, H, D, d, lanes, parts, part_size)
+        first = p.first_in_reverse if d == 1 else p.first
+        w_hh = at(p.packed_hh, d * V * lanes * H)
+        map_rows(
+            Columns(p.dh_init, p.sample, H, d * p.N * H), H, p.zeros,
+            Source(p.delta, first, width, d * H, w_hh, H), Source(p.delta, first, 0, 0, w_hh, 0),
+            k0, k1, lanes, tables,
         )  # fmt: skip
-        launch(launcher, bands[RNN_GRADIENTS], parts, frame)
+
+
+@native
+def parameter_gradients(p: Backward, part: Int):
+    """dw_ih = Σ deltaᵀ·x, dw_hh = Σ deltaᵀ·h_{t-1}, db = Σ delta, for a part of the hidden units."""
+    I, H, D, lanes = p.I, p.H, p.D, p.lanes
+    j0, j1 = range_of(part, p.parts, H, TILE_ROWS)
+    units, width = j1 - j0, D * H
+    scratch = at(p.products, part * p.product_size)
+    inputs = Columns(p.x, p.rows, I, 0)
+    for d in range(D):
+        column = d * H + j0
+        delta = Columns(p.delta, p.rows, width, column)
+        dw_ih = at(p.gradients, p.places[4 * d] + j0 * I)
+        if I >= 2 * lanes:
+            outer_product(dw_ih, I, delta, units, inputs, I, p.steps, scratch, lanes)
+        else:  # few inputs would leave most of a vector empty: compute the transpose
+            transposed = at(p.transposed, part * 2 * lanes * H)
+            for i in range(I * units):
+                transposed[i] = 0
+            outer_product(transposed, units, inputs, I, delta, units, p.steps, scratch, lanes)
+            for j in range(units):
+                for i in range(I):
+                    dw_ih[j * I + i] = transposed[i * units + j]
+
+        # h_{t-1} is the step before in this direction, or h_0.
+        with_past, past, first = p.later, p.earlier, p.first
+        if d == 1:
+            with_past, past, first = p.earlier, p.later, p.first_in_reverse
+        dw_hh = at(p.gradients, p.places[4 * d + 1] + j0 * H)
+        outer_product(
+            dw_hh, H, Columns(p.delta, with_past, width, column), units,
+            Columns(p.output, past, width, d * H), H, p.successions, scratch, lanes,
+        )  # fmt: skip
+        outer_product(
+            dw_hh, H, Columns(p.delta, first, width, column), units,
+            Columns(p.h_0, p.sample, H, d * p.N * H), H, p.starts, scratch, lanes,
+        )  # fmt: skip
+
+        db_ih, db_hh = p.places[4 * d + 2], p.places[4 * d + 3]
+        if db_ih >= 0:
+            column_sums(at(p.gradients, db_ih + j0), delta, units, p.steps, scratch)
+            for j in range(j0, j1):
+                p.gradients[db_hh + j] = p.gradients[db_ih + j]
+
+
+def backward_scratch(
+    N: int, I: int, H: int, D: int, slices: int, parts: int, lanes: int
+) -> dict[str, int]:
+    """Return the size of the scratch of a backward pass, by name."""
+    wide = max(padded(H, lanes), padded(I, lanes))
+    return {
+        "packed_ih": D * padded(I, lanes) * H,
+        "packed_hh": D * padded(H, lanes) * H,
+        "ending": D * slices * N * H,
+        "zeros": wide,
+        "products": parts * product_size(wide, lanes),
+        "transposed": parts * 2 * lanes * H,
+    }
+
+
+def tables(N: int, D: int, slices: int, parts: int) -> int:
+    """Return how many entries the tables of rows of all threads have."""
+    return max(3 * D * slices * N, 3 * parts * ROWS_AT_ONCE)

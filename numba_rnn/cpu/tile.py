@@ -38,10 +38,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.core.extending import intrinsic
 
+from . import plain
+from .native import instructions
 from .vectors import HAS_FMA, INT, TANH, VECTOR_BYTES, Vectors
 
 TILE_ROWS = 8 if VECTOR_BYTES == 64 else 6 if HAS_FMA else 4  # rows of the tallest tile
@@ -69,7 +69,7 @@ class Tile(Vectors):
         for r in range(self.height):
             inside = build.icmp_signed("<", INT(r), rows)
             row = build.select(inside, INT(r), build.sub(rows, INT(1)))
-            starts.append(self.at(pointer, build.load(self.at(table, row))))
+            starts.append(self.at(pointer, self.entry(table, row)))
         return starts
 
     def panels_of(self, pointer: ir.Value, first: ir.Value, depth: ir.Value) -> list[ir.Value]:
@@ -141,17 +141,21 @@ class Tile(Vectors):
         unrolled code would be many times as long to compile, and no faster.
         """
         build = self.builder
-        kept = cgutils.alloca_once(build, self.type, size=self.height * self.across)
+        kept = self.memory(self.height * self.across)
+
+        def place(r: ir.Value, v: ir.Value) -> ir.Value:
+            index = build.add(build.mul(r, INT(self.across)), v)
+            return build.gep(kept, [index], source_etype=self.type)
+
         for r, row in enumerate(acc):
             for v, value in enumerate(row):
-                build.store(value, build.gep(kept, [INT(r * self.across + v)]))
+                build.store(value, place(INT(r), INT(v)))
         real = build.sub(width, build.mul(first, INT(self.lanes)))  # columns from here on
         vectors = build.sdiv(build.add(real, INT(self.lanes - 1)), INT(self.lanes))
         fewer = build.icmp_signed("<", vectors, INT(self.across))
         vectors = build.select(fewer, vectors, INT(self.across))
         with cgutils.for_range(build, rows) as row, cgutils.for_range(build, vectors) as vector:
-            place = build.add(build.mul(row.index, INT(self.across)), vector.index)
-            value = build.load(build.gep(kept, [place]))
+            value = build.load(place(row.index, vector.index), typ=self.type)
             column = build.mul(build.add(first, vector.index), INT(self.lanes))
             rest = build.sub(width, column)
             is_whole = build.icmp_signed(">=", rest, INT(self.lanes))
@@ -182,84 +186,70 @@ def _sweep(builder, scalar, rows, v0, v1, emit) -> None:
 # --- what is done with tiles ----------------------------------------------------------------------
 
 
-def _emitter(emit: Callable) -> Callable:
-    """Make an intrinsic of a function that emits instructions for pointers and integers."""
+@instructions(plain.affine_band)
+def affine_band(builder, number, out, rows, v0, v1, width, bias, a, b, f):
+    """Out = f(bias + a·panels + b·panels) for a band: an RNN step, a linear map, an input gradient.
 
-    def body(typing, arguments):
-        def codegen(context, builder, signature, values):
-            values = cgutils.unpack_tuple(builder, values[0])
-            emit(builder, *values)
-            return context.get_dummy_value()
-
-        return types.void(arguments), codegen
-
-    body.__name__ = emit.__name__
-    body.__doc__ = emit.__doc__
-    return intrinsic(body)
-
-
-@_emitter
-def affine_band(
-    builder, out, out_at, rows, v0, v1, width, bias, a, a_at, wa, na, b, b_at, wb, nb, f
-):
-    """Out = f(bias + a·wa + b·wb) for a band: an RNN step, a linear map, an input gradient."""
+    out is `Rows`, a and b are `Factor`s, see products.py.
+    """
 
     def one(tile, v):
         start = [tile.load(bias, tile.column(v, c)) for c in range(tile.across)]
         acc = [start] * tile.height
-        for array, table, panels, depth in ((a, a_at, wa, na), (b, b_at, wb, nb)):
+        for array, table, panels, depth in (a, b):
             factors = tile.row_factors(tile.rows_of(array, table, rows))
             acc = tile.multiply(acc, depth, factors, tile.panels_of(panels, v, depth))
 
         def write(r, value, column, mask):
-            place = tile.at(out, builder.load(tile.at(out_at, r)))
+            place = tile.at(out[0], tile.entry(out[1], r))
             tile.store(tile.activate(value, f), place, column, mask)
 
         tile.finish(acc, rows, v, width, write)
 
-    _sweep(builder, out.type.pointee, rows, v0, v1, one)
+    _sweep(builder, number, rows, v0, v1, one)
 
 
-@_emitter
-def delta_band(
-    builder, delta, at, rows, v0, v1, width, g, g_at, later, later_at, w, n, h, dh, keep, f
-):
-    """One step back in time: dh = g + later·w, delta = dh · f'(h); dh is kept where asked for."""
+@instructions(plain.delta_band)
+def delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, keep, f):
+    """One step back in time: dh = g + later·panels, delta = dh · f'(h); dh is kept if asked for.
+
+    delta and g are `Rows`, later is a `Factor`; h and dh lie as delta does.
+    """
 
     def one(tile, v):
         acc = [[tile.zero] * tile.across] * tile.height
-        factors = tile.row_factors(tile.rows_of(later, later_at, rows))
-        acc = tile.multiply(acc, n, factors, tile.panels_of(w, v, n))
+        array, table, panels, depth = later
+        factors = tile.row_factors(tile.rows_of(array, table, rows))
+        acc = tile.multiply(acc, depth, factors, tile.panels_of(panels, v, depth))
         is_tanh, keeps = tile.equals(f, TANH), builder.icmp_signed("!=", keep, INT(0))
 
         def write(r, value, column, mask):
-            row, g_row = builder.load(tile.at(at, r)), builder.load(tile.at(g_at, r))
-            d = builder.fadd(value, tile.load(tile.at(g, g_row), column, mask))
+            row, g_row = tile.entry(delta[1], r), tile.entry(g[1], r)
+            d = builder.fadd(value, tile.load(tile.at(g[0], g_row), column, mask))
             with builder.if_then(keeps):
                 tile.store(d, tile.at(dh, row), column, mask)
             d = tile.times_derivative(is_tanh, d, tile.load(tile.at(h, row), column, mask))
-            tile.store(d, tile.at(delta, row), column, mask)
+            tile.store(d, tile.at(delta[0], row), column, mask)
 
         tile.finish(acc, rows, v, width, write)
 
-    _sweep(builder, delta.type.pointee, rows, v0, v1, one)
+    _sweep(builder, number, rows, v0, v1, one)
 
 
-@_emitter
-def outer_tile(builder, c, start, stride, rows, v, width, a, stripe, b, depth):
-    """c[start + m·stride : ] += Σ_k a[k, m] · b[k, :] for the first `rows` rows m of a tile.
+@instructions(plain.outer_tile)
+def outer_tile(builder, number, c, stride, rows, v, width, stripe, b, depth):
+    """c[m·stride : ] += Σ_k stripe[k, m] · b[k, :] for the first `rows` rows m of a tile.
 
     Sums over the rows k of a batch, as weight gradients do: a is packed in stripes, b in panels.
     Each call adds one block of k, summed on its own, to c: a long sum in blocks loses less to
     rounding.
     """
-    tile = Tile(builder, c.type.pointee, TILE_ROWS, 2)
+    tile = Tile(builder, number, TILE_ROWS, 2)
     acc = [[tile.zero] * 2] * TILE_ROWS
-    factors = tile.stripe_factors(tile.at(a, stripe))
-    acc = tile.multiply(acc, depth, factors, tile.panels_of(b, v, depth))
+    acc = tile.multiply(acc, depth, tile.stripe_factors(stripe), tile.panels_of(b, v, depth))
 
     def write(r, value, column, mask):
-        place = tile.at(c, builder.add(start, builder.mul(r, stride)))
+        place = tile.at(c, builder.mul(r, stride))
         tile.store(builder.fadd(tile.load(place, column, mask), value), place, column, mask)
 
     tile.finish(acc, rows, v, width, write)
@@ -268,27 +258,27 @@ def outer_tile(builder, c, start, stride, rows, v, width, a, stripe, b, depth):
 # --- moving whole vectors, for packing ------------------------------------------------------------
 
 
-@_emitter
-def copy_vector(builder, out, to, a, source, count):
-    """out[to : to + LANES] = a[source : source + count] and zeros; the whole of it, or less."""
-    vec = Vectors(builder, out.type.pointee)
-    whole = builder.icmp_signed(">=", count, INT(vec.lanes))
+@instructions(plain.copy_vector)
+def copy_vector(builder, number, out, a, count):
+    """out[:LANES] = a[:count] and zeros; the whole of it, or less."""
+    vec = Vectors(builder, number)
+    whole, first = builder.icmp_signed(">=", count, INT(vec.lanes)), INT(0)
     with builder.if_else(whole) as (all_lanes, some):
         with all_lanes:
-            vec.store(vec.load(a, source), out, to)
+            vec.store(vec.load(a, first), out, first)
         with some:
-            vec.store(vec.load(a, source, vec.first_lanes(count)), out, to)
+            vec.store(vec.load(a, first, vec.first_lanes(count)), out, first)
 
 
-@_emitter
-def transpose_square(builder, out, to, w, source, stride):
+@instructions(plain.transpose_square)
+def transpose_square(builder, number, out, w, stride):
     """out[k, l] = w[l, k] for LANES × LANES numbers: rows of w are `stride` apart, of out LANES.
 
     Halves change places between rows LANES/2 apart, then quarters, and so on to single lanes.
     """
-    vec = Vectors(builder, out.type.pointee)
+    vec = Vectors(builder, number)
     n = vec.lanes
-    rows = [vec.load(w, builder.add(source, builder.mul(INT(r), stride))) for r in range(n)]
+    rows = [vec.load(w, builder.mul(INT(r), stride)) for r in range(n)]
     size = n // 2
     while size:
         high = [lane & size for lane in range(n)]
@@ -301,4 +291,4 @@ def transpose_square(builder, out, to, w, source, stride):
                 rows[r + size] = vec.shuffle(*pair, lower_takes)
         size //= 2
     for k in range(n):
-        vec.store(rows[k], out, builder.add(to, INT(k * n)))
+        vec.store(rows[k], out, INT(k * n))

@@ -71,19 +71,26 @@ class Vectors:
         mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), takes)
         return self.builder.shuffle_vector(a, b, mask)
 
-    def at(self, pointer: ir.Value, index: ir.Value) -> ir.Value:
-        return self.builder.gep(pointer, [index], inbounds=True)
+    def at(self, numbers: ir.Value, index: ir.Value) -> ir.Value:
+        """Where the number of an index lies."""
+        return self.builder.gep(numbers, [index], inbounds=True, source_etype=self.scalar)
+
+    def entry(self, table: ir.Value, index: ir.Value) -> ir.Value:
+        """Read an entry of a table of integers."""
+        place = self.builder.gep(table, [index], inbounds=True, source_etype=INT)
+        return self.builder.load(place, typ=INT)
 
     def broadcast(self, pointer: ir.Value, index: ir.Value) -> ir.Value:
-        return self.splat(self.builder.load(self.at(pointer, index)))
+        return self.splat(self.builder.load(self.at(pointer, index), typ=self.scalar))
 
-    def _vector_at(self, pointer: ir.Value, index: ir.Value) -> ir.Value:
-        return self.builder.bitcast(self.at(pointer, index), self.type.as_pointer())
+    def memory(self, size: int = 1) -> ir.Value:
+        """Room for so many vectors on the stack."""
+        return cgutils.alloca_once(self.builder, self.type, size=size)
 
     def load(self, pointer: ir.Value, index: ir.Value, mask: ir.Value | None = None) -> ir.Value:
-        address = self._vector_at(pointer, index)
+        address = self.at(pointer, index)
         if mask is None:
-            return self.builder.load(address, align=self.bytes)
+            return self.builder.load(address, align=self.bytes, typ=self.type)
         name = f"llvm.masked.load.v{self.lanes}f{8 * self.bytes}.p0"
         i32 = ir.IntType(32)
         signature = ir.FunctionType(self.type, [address.type, i32, self.mask_type, self.type])
@@ -93,7 +100,7 @@ class Vectors:
     def store(
         self, value: ir.Value, pointer: ir.Value, index: ir.Value, mask: ir.Value | None = None
     ) -> None:
-        address = self._vector_at(pointer, index)
+        address = self.at(pointer, index)
         if mask is None:
             self.builder.store(value, address, align=self.bytes)
             return
@@ -182,12 +189,12 @@ class Vectors:
     def activate(self, value: ir.Value, f: ir.Value) -> ir.Value:
         """f of a vector; f is one of IDENTITY, TANH, RELU, known at run time."""
         build = self.builder
-        result = cgutils.alloca_once(build, self.type)
+        result = self.memory()
         build.store(value, result)
         for index, activation in ((TANH, self.tanh), (RELU, self.relu)):
             with build.if_then(self.equals(f, index)):
                 build.store(activation(value), result)
-        return build.load(result)
+        return build.load(result, typ=self.type)
 
     # The derivative in terms of the output h = f(a): what backpropagation has at hand.
 

@@ -1,0 +1,380 @@
+"""Functions that are compiled apart and called by name, and the structures that they are given.
+
+Numba compiles a function that is called by name again within each of its callers, which for long
+ones takes seconds. So there are three kinds of functions in this backend:
+
+* an `inline` one is small, and compiled into whatever uses it;
+* a `native` one is long, and compiled once for each dtype. It is called by its name all the same:
+  number and types of the arguments are checked when the caller is compiled, and what a function
+  calls is found in its source;
+* `twins` are what Python calls: the same source compiled for one thread, where `prange` is
+  `range`, and for all of them.
+
+Annotations say what the parameters of natives, and the fields of structures, are: `Int` is an
+int64, `Table` and `Numbers` point to int64 and to numbers of the dtype. A pointer is indexed as a
+flat array is, and `at(pointer, start)` points further on.
+
+With NUMBA_DISABLE_JIT=1 all of them are plain functions of Python, pointers are flat views of NumPy
+arrays, and a debugger steps through.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import llvmlite.binding
+import numpy as np
+from llvmlite import ir
+from numba import config, from_dtype, get_num_threads, njit, types
+from numba.core import cgutils
+from numba.core.errors import TypingError
+from numba.core.imputils import lower_getattr_generic
+from numba.core.typing.templates import AttributeTemplate, infer_getattr
+from numba.extending import intrinsic, models, register_model
+
+from .cache import DIGEST, callback, jitted
+
+Numbers = Table = Int = Any
+PLAIN = bool(config.DISABLE_JIT)
+OPTIONS = {"error_model": "numpy"}
+INT = ir.IntType(64)
+
+_compiling = threading.RLock()
+
+
+def _kind(annotation: Any, number: types.Type, names: dict[str, Any]) -> types.Type:
+    """Numba's type for an annotation among such names, `number` being that of the dtype."""
+    annotation = getattr(annotation, "__forward_arg__", annotation)  # in a NamedTuple
+    if annotation == "Int":
+        return types.int64
+    if annotation == "Table":
+        return types.CPointer(types.int64)
+    if annotation == "Numbers":
+        return types.CPointer(number)
+    found = names[annotation]
+    if issubclass(found, Structure):
+        name = f"{found.__module__}.{annotation}"
+        return StructureType(name, tuple(found.kinds.items()), number)
+    kinds = [_kind(kind, number, names) for kind in found.__annotations__.values()]
+    return types.NamedTuple(kinds, found)
+
+
+# --- structures -----------------------------------------------------------------------------------
+
+class Structure:
+    """Base of what kernels are given: arrays and integers by name, as the annotations say.
+
+    In Python an instance is made from all its fields. In kernels it is an address, and a field is
+    read from memory where it is used.
+    """
+
+    def __init_subclass__(cls) -> None:
+        cls.kinds = getattr(cls, "kinds", {}) | cls.__annotations__
+
+    def __init__(self, **values: Any) -> None:
+        if PLAIN:
+            for name, kind in self.kinds.items():
+                value = values[name]
+                setattr(self, name, value if kind == "Int" else value.reshape(-1))
+            return
+        self._kept = values  # the memory that the addresses are of
+        self._fields = np.array(
+            [
+                values[name] if kind == "Int" else values[name].__array_interface__["data"][0]
+                for name, kind in self.kinds.items()
+            ],
+            np.int64,
+        )
+        self.address = self._fields.__array_interface__["data"][0]
+
+
+class StructureType(types.Type):
+    """Numba's type of a structure: its address."""
+
+    def __init__(self, name: str, fields: tuple[tuple[str, str], ...], number: types.Type) -> None:
+        self.fields, self.number = fields, number
+        super().__init__(f"{name}({fields}, {number})")
+
+
+@register_model(StructureType)
+class _Address(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: StructureType) -> None:
+        super().__init__(manager, kind, INT)
+
+
+@infer_getattr
+class _Field(AttributeTemplate):
+    key = StructureType
+
+    def generic_resolve(self, kind: StructureType, name: str) -> types.Type | None:
+        fields = dict(kind.fields)
+        return _kind(fields[name], kind.number, {}) if name in fields else None
+
+
+@lower_getattr_generic(StructureType)
+def _read_field(context, builder, kind, value, name):
+    place = [field for field, _ in kind.fields].index(name)
+    fields = builder.inttoptr(value, ir.PointerType())
+    field = builder.load(builder.gep(fields, [INT(place)], source_etype=INT), typ=INT)
+    wanted = context.get_value_type(_kind(kind.fields[place][1], kind.number, {}))
+    return field if wanted == INT else builder.inttoptr(field, wanted)
+
+
+def _structure_at(kind: StructureType) -> Callable:
+    @intrinsic
+    def structure_at(typing, address):
+        return kind(types.int64), lambda context, builder, signature, values: values[0]
+
+    return structure_at
+
+
+# --- pointers -------------------------------------------------------------------------------------
+
+
+@intrinsic
+def at(typing, pointer, start):
+    """Return a pointer that many numbers further on."""
+
+    def codegen(context, builder, signature, values):
+        element = context.get_data_type(signature.args[0].dtype)
+        return builder.gep(values[0], [values[1]], source_etype=element)
+
+    return pointer(pointer, types.int64), codegen
+
+
+if PLAIN:
+
+    def at(pointer, start):  # noqa: F811
+        """Return the rest of a flat array."""
+        return pointer[start:]
+
+
+def instructions(plain: Callable, result: types.Type = types.void) -> Callable:
+    """Make a function of kernels from one that emits instructions.
+
+    That one gets an LLVM builder, the type of the numbers and the arguments, tuples of them as
+    tuples. `plain` does the same in Python, with one lane to a vector.
+    """
+
+    def decorate(emit: Callable) -> Callable:
+        if PLAIN:
+            return plain
+
+        def body(typing, *arguments):
+            def codegen(context, builder, signature, values):
+                number = _number(signature.args)
+                number = None if number is None else context.get_data_type(number)
+                value = emit(builder, number, *_unpacked(builder, signature.args, values))
+                return context.get_dummy_value() if result == types.void else value
+
+            wanted = (types.int64 if isinstance(k, types.Integer) else k for k in arguments)
+            return result(*wanted), codegen
+
+        return _named(body, emit, list(inspect.signature(emit).parameters)[2:])
+
+    return decorate
+
+
+def _named(body: Callable, function: Callable, parameters: list[str]) -> Any:
+    """Make an instruction of kernels of `body`, with the name and parameters of a function."""
+    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    names = ["typing", *parameters]
+    body.__signature__ = inspect.Signature([inspect.Parameter(n, positional) for n in names])
+    body.__name__, body.__doc__ = function.__name__, function.__doc__
+    return intrinsic(body)
+
+
+def _unpacked(builder, kinds, values) -> Iterator[Any]:
+    for kind, value in zip(kinds, values, strict=True):
+        if isinstance(kind, types.BaseTuple):
+            yield tuple(_unpacked(builder, kind, cgutils.unpack_tuple(builder, value)))
+        elif isinstance(kind, types.CPointer):
+            yield opaque(builder, value)
+        else:
+            yield value
+
+
+def opaque(builder: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
+    """Return a pointer that llvmlite takes for whatever is loaded from it or stored to it."""
+    return builder.inttoptr(builder.ptrtoint(pointer, INT), ir.PointerType())
+
+
+def _number(kinds: Any) -> types.Type | None:
+    """Return the type of the numbers that arguments have."""
+    for kind in kinds:
+        if isinstance(kind, StructureType):
+            return kind.number
+        if isinstance(kind, types.CPointer) and kind.dtype != types.int64:
+            return kind.dtype
+        if isinstance(kind, types.BaseTuple) and (found := _number(kind)) is not None:
+            return found
+    return None
+
+
+# --- functions ------------------------------------------------------------------------------------
+
+
+def inline(function: Callable) -> Callable:
+    """Compile a small function into what uses it."""
+    if PLAIN:
+        return function
+    return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+
+
+def native(function: Callable) -> Callable:
+    """Compile a long function once for each dtype; it returns nothing and is called by name."""
+    return function if PLAIN else _Native(function).caller
+
+
+class _Native:
+    """A function that is compiled apart, and the instruction that calls it."""
+
+    def __init__(self, function: Callable) -> None:
+        self.function, self.name = function, function.__name__
+        self.annotations = list(function.__annotations__.values())
+        self._made: dict[np.dtype, Any] = {}
+
+        def body(typing, *arguments):
+            return self._call(arguments)
+
+        self.caller = _named(body, function, list(function.__annotations__))
+        self.caller.native = self
+
+    def _call(self, given: tuple[types.Type, ...]) -> tuple[Any, Callable]:
+        """Signature of a call with arguments of the given types, and the code for it."""
+        number = _number(given)
+        wanted = self._kinds(number)
+        fits = len(given) == len(wanted) and all(
+            a == b or (b == types.int64 and isinstance(a, types.Integer))
+            for a, b in zip(given, wanted, strict=True)
+        )
+        if not fits:
+            raise TypingError(f"{self.name} takes {wanted}, got {list(given)}")
+
+        def codegen(context, builder, signature, values):
+            kinds = [value.type for value in values]
+            function = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(ir.VoidType(), kinds), self._symbol(number)
+            )
+            builder.call(function, values)
+            return context.get_dummy_value()
+
+        return types.void(*wanted), codegen
+
+    def _kinds(self, number: types.Type) -> list[types.Type]:
+        names = self.function.__globals__
+        return [_kind(annotation, number, names) for annotation in self.annotations]
+
+    def _symbol(self, number: types.Type) -> str:
+        return f"numba_rnn.{self.name}.{number}.{DIGEST}"
+
+    def make(self, dtype: np.dtype) -> None:
+        """Compile it, or load it from the cache, with all that it calls."""
+        if dtype in self._made:
+            return
+        _make_called(self.function, dtype)
+        number = from_dtype(dtype)
+        kinds = self._kinds(number)
+        made = callback(_copy(self.function), f"{self.name}-{dtype}", kinds, **OPTIONS)
+        llvmlite.binding.add_symbol(self._symbol(number), made.address)
+        self._made[dtype] = made
+
+
+def _make_called(function: Callable, dtype: np.dtype) -> None:
+    """Make the natives that a function calls, itself or in a function that is inlined."""
+    for name in function.__code__.co_names:
+        called = function.__globals__.get(name)
+        if hasattr(called, "native"):
+            called.native.make(dtype)
+        elif hasattr(called, "py_func"):
+            _make_called(called.py_func, dtype)
+
+
+def _copy(function: Callable, names: dict[str, Any] | None = None) -> Callable:
+    """Copy a function, so that each compilation has its own name, perhaps with more globals."""
+    known = function.__globals__ if names is None else function.__globals__ | names
+    return type(function)(function.__code__, known, function.__name__)
+
+
+class Twins:
+    """A kernel for Python to call with a structure: in one thread, or with all of them."""
+
+    def __init__(self, function: Callable) -> None:
+        self.function, self.__name__, self.__doc__ = function, function.__name__, function.__doc__
+        (self.structure,) = function.__annotations__.values()
+        self._entries: dict[tuple[np.dtype, bool], Callable] = {}
+
+    def __call__(self, p: Structure, dtype: np.dtype, parallel: bool, release: bool) -> None:
+        """Run it.
+
+        Parameters
+        ----------
+        release : bool
+            Whether to let go of Python's lock (the GIL) meanwhile. Other threads of Python can
+            run then, but this one may have to wait for them after, often longer than a small piece
+            of work takes.
+        """
+        if PLAIN:
+            with np.errstate(over="ignore"):  # integers go round
+                self.function(p)
+            return
+        entry = self._entries.get((dtype, parallel)) or self.make(dtype, parallel)
+        entry(p.address, release)
+
+    def make(self, dtype: np.dtype, parallel: bool) -> Callable:
+        """Compile a twin, or load it from the cache, with all that it calls."""
+        with _compiling:
+            if parallel:
+                get_num_threads()  # starts the pool: code that comes from the cache would not
+            _make_called(self.function, dtype)
+            kind = _kind(self.structure, from_dtype(dtype), self.function.__globals__)
+            body = njit(parallel=parallel, no_cpython_wrapper=True, **OPTIONS)(_copy(self.function))
+            names = {"body": body, "structure_at": _structure_at(kind)}
+            name = f"{self.__name__}-{'parallel' if parallel else 'serial'}-{dtype}"
+            entry = jitted(_copy(_enter, names), name, **OPTIONS)
+            return self._entries.setdefault((dtype, parallel), entry)
+
+
+def twins(function: Callable) -> Twins:
+    """Make a kernel that Python calls."""
+    return Twins(function)
+
+
+def _enter(address, release):
+    state = let_go(release)
+    body(structure_at(address))  # noqa: F821, names that `_copy` provides
+    take_back(state)
+
+
+@intrinsic
+def let_go(typing, release):
+    """Release Python's lock if asked to; `take_back` wants to know what is returned."""
+
+    def codegen(context, builder, signature, values):
+        state = cgutils.alloca_once_value(builder, INT(0))
+        with builder.if_then(builder.trunc(values[0], ir.IntType(1))):
+            save = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(INT, []), "PyEval_SaveThread"
+            )
+            builder.store(builder.call(save, []), state)
+        return builder.load(state, typ=INT)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def take_back(typing, state):
+    """Take Python's lock again where it was released."""
+
+    def codegen(context, builder, signature, values):
+        with builder.if_then(builder.icmp_signed("!=", values[0], INT(0))):
+            restore = cgutils.get_or_insert_function(
+                builder.module, ir.FunctionType(ir.VoidType(), [INT]), "PyEval_RestoreThread"
+            )
+            builder.call(restore, [values[0]])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
