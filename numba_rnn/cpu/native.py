@@ -20,6 +20,7 @@ arrays, and a debugger steps through.
 
 from __future__ import annotations
 
+import dis
 import inspect
 import threading
 from collections.abc import Callable, Iterator
@@ -233,7 +234,8 @@ class _Native:
     """A function that is compiled apart, and the instruction that calls it."""
 
     def __init__(self, function: Callable) -> None:
-        self.function, self.name = function, function.__name__
+        self.function = function
+        self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
         self.annotations = list(function.__annotations__.values())
         self._made: dict[np.dtype, Any] = {}
 
@@ -285,8 +287,10 @@ class _Native:
 
 def _make_called(function: Callable, dtype: np.dtype) -> None:
     """Make the natives that a function calls, itself or in a function that is inlined."""
-    for name in function.__code__.co_names:
-        called = function.__globals__.get(name)
+    for instruction in dis.get_instructions(function):
+        if instruction.opname != "LOAD_GLOBAL":
+            continue
+        called = function.__globals__.get(instruction.argval)
         if hasattr(called, "native"):
             called.native.make(dtype)
         elif hasattr(called, "py_func"):
