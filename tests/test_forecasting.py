@@ -552,6 +552,21 @@ def test_warm_start_goes_on():
     assert model._values[0, -1] == y[-1]
 
 
+def test_a_warm_start_on_another_series_is_judged_by_itself():
+    """With early stopping the weights of the first fit came back, as their score was better."""
+    t, rng = np.arange(240), np.random.default_rng(0)
+    easy = np.sin(2 * np.pi * t / 8)
+    hard = np.cos(2 * np.pi * t / 5) + 0.7 * rng.normal(size=240)
+    options = {"early_stopping": True, "max_iter": 60, "n_iter_no_change": 8, "batch_size": 20}
+    model = small(8, 2, warm_start=True, hidden_size=8, learning_rate_init=1e-2, **options)
+    model.fit(easy)
+    before = [w.copy() for w in weights(model)]
+    model.fit(hard)
+    assert not np.array_equal(weights(model)[0], before[0])
+    own = model.loss_curve_[-model.n_iter_ :]
+    assert model.best_loss_ == min(own) > min(model.loss_curve_)
+
+
 def state(model):
     """All that a forecaster has but for its parameters, arrays copied."""
     both = {k: v for k, v in vars(model).items() if k not in model.get_params()}

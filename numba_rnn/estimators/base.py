@@ -261,7 +261,8 @@ class RNNEstimator(BaseEstimator):
             self._build(x, rng, going_on)
             x, target = self._scaled(x), self._scaled_target(target)
             history = self._history(going_on)
-            history.n_iter = self.n_iter_ if going_on else 0
+            if going_on:  # an epoch of the same training, where another fit would be a new one
+                history.n_iter, history.best_loss = self.n_iter_, self.best_loss_
             training = Training(self._network(), settings, rng, history)
             if going_on and self._optimizer_state is not None:
                 training.resume_optimizer(self._optimizer_state)
@@ -479,14 +480,14 @@ class RNNEstimator(BaseEstimator):
         return model
 
     def _history(self, going_on: bool) -> History:
+        """What a training begins with: the curves so far, and nothing that it could stall on.
+
+        The best loss and the best score of another fit, on other data, say nothing of this one.
+        """
         if not going_on:
             return History()
-        scores = list(self.validation_scores_ or ())
         return History(
-            loss_curve=list(self.loss_curve_),
-            validation_scores=scores,
-            best_loss=self.best_loss_,
-            best_score=max(scores, default=-math.inf),
+            loss_curve=list(self.loss_curve_), validation_scores=list(self.validation_scores_ or ())
         )
 
     def _take_down(self, training: Training) -> None:
