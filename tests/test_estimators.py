@@ -156,6 +156,56 @@ def test_bad_X(X, words):
             model.fit(X, [0, 1, 0])
 
 
+def hidden(array):
+    """Return an array of which the first entry is masked."""
+    found = np.ma.masked_array(array, False)
+    found[(0,) * array.ndim] = np.ma.masked
+    return found
+
+
+@pytest.mark.parametrize("model", [RNNRegressor(**QUICK), RNNClassifier(**QUICK)])
+def test_masked_arrays(model):
+    """A mask would be dropped, and what lies under it taken as a number or a label."""
+    y, steps = np.arange(30) % 2, [np.arange(len(x)) % 2 for x in LIST]
+    fitted = clone(model).fit(ARRAY, y)
+    some = [hidden(LIST[0]), *LIST[1:]]
+    lists = TABLE.tolist()
+    calls = {
+        "X": [
+            lambda: clone(model).fit(hidden(ARRAY), y),
+            lambda: clone(model).fit(hidden(TABLE), y),
+            lambda: clone(model).partial_fit(*(hidden(ARRAY), y), **classes(model)),
+            lambda: fitted.predict(hidden(ARRAY)),
+            lambda: fitted.score(hidden(ARRAY), y),
+        ],
+        "X[0]": [
+            lambda: clone(model).fit(some, y),
+            lambda: clone(model).fit([hidden(TABLE[0]), *lists[1:]], y),
+            lambda: fitted.predict(some),
+        ],
+        "y": [
+            lambda: clone(model).fit(ARRAY, hidden(y)),
+            lambda: clone(model).fit(ARRAY, hidden(np.repeat(y, 6).reshape(30, 6, 1))),
+            lambda: fitted.score(ARRAY, hidden(y)),
+        ],
+        "y[0]": [lambda: clone(model).fit(LIST, [hidden(steps[0]), *steps[1:]])],
+        "sample_weight": [lambda: fitted.score(ARRAY, y, hidden(np.ones(30)))],
+    }
+    for name, group in calls.items():
+        for call in group:
+            with pytest.raises(ValueError, match="must have no masked entries, got 1 of") as caught:
+                call()
+            assert str(caught.value).startswith(f"{name} must"), name
+    expected = fitted.predict(ARRAY)
+    np.testing.assert_array_equal(fitted.predict(np.ma.masked_array(ARRAY)), expected)
+    again = clone(model).fit(np.ma.masked_array(ARRAY), np.ma.masked_array(y))
+    np.testing.assert_array_equal(again.predict(ARRAY), expected)
+
+
+def classes(model):
+    return {"classes": [0, 1]} if isinstance(model, RNNClassifier) else {}
+
+
 def test_values_beyond_the_dtype():
     X = TABLE * 1e300
     with pytest.raises(ValueError, match=r'X must hold values that float32.*dtype="float64"'):

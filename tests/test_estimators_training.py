@@ -429,7 +429,7 @@ def test_warm_start_goes_on():
 NOISY = np.random.default_rng(0)
 OTHER_X = NOISY.normal(size=(300, 6, 1))
 OTHER_Y = OTHER_X[:, -1, 0]
-OTHER_Z = NOISY.normal(size=300) - OTHER_Y  # harder than y: the loss and score of y are out of reach
+OTHER_Z = NOISY.normal(size=300) - OTHER_Y  # the loss and the score of y are out of its reach
 
 
 @pytest.mark.filterwarnings("ignore:max_iter=200 epochs:sklearn.exceptions.ConvergenceWarning")

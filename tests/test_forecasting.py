@@ -750,6 +750,27 @@ def test_no_numbers(y):
         small().fit(y)
 
 
+def test_masked_arrays():
+    """A mask would be dropped, and what lies under it forecast like a value."""
+    gaps = np.ma.masked_equal([0.0, 1, -9999, 1] * 15, -9999)
+    columns = np.ma.masked_array(X, X == X)
+    model = small().fit(Y, X)
+    for name, call in {
+        "y": lambda: small().fit(gaps),
+        "y[1]": lambda: small().fit([Y, gaps]),
+        "X": lambda: small().fit(Y, columns),
+        "X[1]": lambda: small().fit([Y, Y], [X, columns]),
+    }.items():
+        with pytest.raises(ValueError, match=r"must have no masked entries.*\.filled") as caught:
+            call()
+        assert str(caught.value).startswith(f"{name} must"), name
+    with pytest.raises(ValueError, match="X must have no masked entries"):
+        model.predict(3, columns[:3])
+    with pytest.raises(ValueError, match="y must have no masked entries, got 15 of 60"):
+        small().backtest(gaps, 1)
+    assert_same_bits(small().fit(np.ma.masked_array(Y)).predict(3), small().fit(Y).predict(3))
+
+
 def test_a_frame_with_one_column():
     with pytest.raises(ValueError, match=r"got shape \(60, 1\); pass y\.squeeze\(\)"):
         small().fit(pd.DataFrame({"sales": Y}))

@@ -123,7 +123,7 @@ class RNNEstimator(BaseEstimator):
 
     def _series(self, X: Any, *, reset: bool) -> Sequences:
         """Return X as `Sequences`, unscaled; with reset take down what it looks like."""
-        names = None
+        X, names = validation.unmasked("X", X), None
         if checks.is_list_of_series(X):
             names = columns(list(X))
             rows, lengths = checks.series_list("X", X)

@@ -138,6 +138,7 @@ def numbers(name: str, value: Any) -> np.ndarray:
 
 def plain(name: str, value: Any) -> np.ndarray:
     """Return an array_like as an array, be its rows of one length."""
+    value = validation.unmasked(name, value)
     try:
         return np.asarray(value)
     except ValueError as error:
@@ -196,6 +197,11 @@ def kept_list(name: str, values: Any) -> list[float]:
     return [validation.real(f"{name}[{k}]", value) for k, value in enumerate(values)]
 
 
+def sample_weight(value: Any) -> Any:
+    """Return weights of a score, which scikit-learn checks but for masks."""
+    return validation.unmasked("sample_weight", value)
+
+
 @dataclass(frozen=True)
 class TargetForm:
     """How y was given, and so how predictions are given back.
@@ -241,6 +247,7 @@ def target(y: Any, x: Sequences, *, labels: bool) -> tuple[np.ndarray, TargetFor
         raise ValueError(
             "This estimator requires y to be passed, but the target y is None."
         )  # the words that scikit-learn looks for
+    y = validation.unmasked("y", y)
     if is_list_of_series(y):
         check_consistent_length(x.lengths, y)
         rows, lengths = series_list("y", y, labels=labels)

@@ -210,7 +210,7 @@ def columns(X: Any) -> list[str] | None:
 
 def _numbers(name: str, value: Any) -> np.ndarray:
     """Return finite numbers in float64."""
-    array = np.asarray(value)
+    array = np.asarray(validation.unmasked(name, value))
     if array.dtype.kind not in "iufO" or array.ndim == 0:
         raise TypeError(f"{name} must hold real numbers, got {validation.describe(value)}")
     try:

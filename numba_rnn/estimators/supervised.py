@@ -217,10 +217,11 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
         -------
         float
         """
+        weights = checks.sample_weight(sample_weight)
         readout, x = self._readout(X)
         truth, _ = checks.target(y, x, labels=True)
         predicted = self.classes_[readout.argmax(axis=1)]
-        return float(accuracy_score(truth[:, 0], predicted, sample_weight=sample_weight))
+        return float(accuracy_score(truth[:, 0], predicted, sample_weight=weights))
 
 
 class RNNRegressor(RegressorMixin, RNNEstimator):
@@ -360,6 +361,7 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
         float
             Mean over the targets where there are several.
         """
+        weights = checks.sample_weight(sample_weight)
         values, x = self._numbers(X)
         truth, _ = checks.target(y, x, labels=False)
-        return float(r2_score(truth, values, sample_weight=sample_weight))
+        return float(r2_score(truth, values, sample_weight=weights))
