@@ -105,7 +105,17 @@ def test_spread():
     rows = np.stack([RNG.normal(3, 2, 500), np.full(500, 0.1), RNG.normal(size=500) * 1e200], 1)
     mean, scale = spread(rows)
     np.testing.assert_allclose(mean[:2], [rows[:, 0].mean(), 0.1])
-    np.testing.assert_allclose(scale, [rows[:, 0].std(), 1, rows[:, 2].std(dtype=np.longdouble)])
+    np.testing.assert_allclose(scale, [rows[:, 0].std(), 0, rows[:, 2].std(dtype=np.longdouble)])
+
+
+def test_spread_of_what_is_constant_but_for_rounding():
+    noise = np.cumsum(np.full(50, 0.1)) - 0.1 * np.arange(50)  # 0.1 but for the last bits
+    rows = np.stack([noise, 1e9 + np.arange(50) % 2 * 2e-7, 1 + 1e-12 * np.arange(50)], 1)
+    assert np.ptp(noise[:5]) > 0
+    scale = spread(rows)[1]
+    assert scale[1] == 0 and scale[2] == pytest.approx(1e-12 * np.arange(50).std(), rel=1e-3)
+    assert spread(rows[:5])[1][0] == 0
+    assert (spread(np.array([[0.0, 1e308], [0.0, -1e308]]))[1] == [0, 1e308]).all()
 
 
 # --- losses and gradients -----------------------------------------------------------------------

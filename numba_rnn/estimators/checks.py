@@ -20,6 +20,9 @@ from .training import Settings
 
 SOLVERS = ("adam", "sgd", "rmsprop", "lbfgs")
 POOLINGS = ("last", "mean", "max")
+FORMS = (
+    "shape (n_samples, n_timesteps, n_features) or (n_samples, n_timesteps), or be a list of arrays"
+)
 
 
 def settings(parameters: Mapping[str, Any]) -> Settings:
@@ -152,11 +155,19 @@ def table(name: str, value: Any) -> np.ndarray:
     """Return a table (N, T), a column a time step, as an array (N, T, 1) of finite numbers."""
     array = numbers(name, value)
     if array.ndim != 2:
-        raise ValueError(
-            f"{name} must have shape (n_samples, n_timesteps, n_features) or (n_samples, "
-            f"n_timesteps), or be a list of arrays, got shape {array.shape}"
-        )
+        way = one_series(value) if array.ndim == 1 else ""
+        raise ValueError(f"{name} must have {FORMS}, got shape {array.shape}{way}")
     return array[:, :, None]
+
+
+def shape(name: str, value: Any) -> tuple[int, ...]:
+    """Return the shape of an array_like."""
+    return tuple(value.shape if hasattr(value, "shape") else np.shape(plain(name, value)))
+
+
+def one_series(value: Any) -> str:
+    """Say how one series alone is passed."""
+    return f"; for one series pass {'X[None]' if isinstance(value, np.ndarray) else '[X]'}"
 
 
 def array_3d(name: str, value: Any) -> np.ndarray:
@@ -182,11 +193,16 @@ def in_dtype(name: str, rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def kept_array(name: str, array: np.ndarray) -> np.ndarray:
-    """Return an array of finite numbers, which are positive where it is a scale."""
+    """Return an array of finite numbers, which are positive where it is a scale.
+
+    That of y may be 0, where y is constant.
+    """
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite")
-    if name.endswith("_scale_") and not (array > 0).all():
+    if name == "x_scale_" and not (array > 0).all():
         raise ValueError(f"{name} must be positive")
+    if name == "y_scale_" and not (array >= 0).all():
+        raise ValueError(f"{name} must be positive, or 0 where y is constant")
     return array
 
 
