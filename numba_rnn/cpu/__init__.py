@@ -7,7 +7,8 @@
     linear.py      the linear map: forward, and backward beside it
     dropout.py     masks from a key
     parallel.py    how work is split over threads
-    build.py       how kernels are compiled and cached
+    build.py       how kernels are compiled
+    cache.py       how what is compiled is kept on disk
 
 This file allocates memory, decides the split and calls the kernels, nothing else.
 """
