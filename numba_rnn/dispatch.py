@@ -399,13 +399,23 @@ def backend(array: Any) -> Any:
         if owner is not None:
             found = _gpu_backend(owner)
         elif isinstance(array, np.ndarray):
-            found = importlib.import_module("numba_rnn.cpu")
+            found = _cpu_backend()
         else:
             raise TypeError(f"no backend for arrays of type {kind.__module__}.{kind.__name__}")
         _backends[kind] = found
     if kind is not np.ndarray and (owner := library(array)) is not None:
         _memory().require_current(owner.place(array))
     return found
+
+
+def _cpu_backend() -> ModuleType:
+    numba = importlib.import_module("numba")
+    if numba.config.DISABLE_JIT:
+        raise RuntimeError(
+            "the environment variable NUMBA_DISABLE_JIT is set, and the kernels of numba_rnn can't "
+            "run without being compiled: unset it, or use nr.reference, which is plain NumPy"
+        )
+    return importlib.import_module("numba_rnn.cpu")
 
 
 @cache

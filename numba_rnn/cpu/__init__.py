@@ -9,7 +9,8 @@
     parallel.py    how work is split over threads
     worth.py       whether threads bring more than they cost
     quota.py       how many processors a container may use
-    build.py       how kernels are compiled and cached
+    build.py       how kernels are compiled
+    cache.py       how what is compiled is kept on disk
 
 This file allocates memory, decides the split and calls the kernels, nothing else.
 """

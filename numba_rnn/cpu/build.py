@@ -1,4 +1,4 @@
-"""How the kernels are compiled: when first needed, once per dtype, and kept on disk.
+"""How the kernels are compiled: when first needed, once per dtype, and kept on disk (cache.py).
 
 Numba optimises a function that is called by name again within each of its callers, and takes
 seconds over a long parallel loop. So:
@@ -14,62 +14,26 @@ Without this the first call takes several times as long.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, from_dtype, get_num_threads, njit, prange, types
+from numba import from_dtype, get_num_threads, njit, prange, types
 from numba.core import cgutils
 from numba.core.extending import intrinsic
 
-
-def _digest() -> str:
-    """Digest of the sources of all kernels.
-
-    Numba's cache looks at the time stamp of a function's own file only, not at those of the
-    functions that it calls. With the digest in the name of every cache entry, code of another
-    version of this package can't be found.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-DIGEST = _digest()
+from .cache import callback, jitted
 
 # What the annotations of natives stand for; see `Natives`.
 Numbers = Table = Int = Any
 CLOCK = getattr(time, "CLOCK_MONOTONIC", 0)
 PATIENCE = 500_000  # nanoseconds that a launch may take besides its work
 OPTIONS = {"nogil": True, "error_model": "numpy"}
-_warned = False
-
-
-def _compiled(compiler: Callable, function: Callable, name: str, **options: Any) -> Any:
-    function.__qualname__ = f"{name}-{DIGEST}"
-    options = OPTIONS | options
-    try:
-        return compiler(cache=True, **options)(function)
-    except (RuntimeError, OSError) as error:  # no directory can be written to, or a disk is full
-        global _warned
-        if not _warned:
-            _warned = True
-            warnings.warn(
-                f"compiled kernels can't be kept on disk and will be compiled in each process "
-                f"({error}); set NUMBA_CACHE_DIR to a writable directory",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        return compiler(**options)(function)
 
 
 def _copy(function: Callable, names: dict[str, Any] | None = None) -> Callable:
@@ -91,7 +55,7 @@ def shell(function: Callable) -> Callable:
     of work takes.
     """
     run = _copy(_run_shell, {"body": kernel(function)})
-    return _compiled(njit, run, function.__name__, nogil=False)
+    return jitted(run, function.__name__, **OPTIONS | {"nogil": False})
 
 
 def _run_shell(release, *arguments):
@@ -120,7 +84,7 @@ class Natives:
         def decorate(function: Callable) -> Callable:
             def build(dtype: np.dtype) -> Any:
                 kinds = [_kind(kind, dtype) for kind in function.__annotations__.values()]
-                return _native(_copy(function), f"{function.__name__}-{dtype}", kinds)
+                return callback(_copy(function), f"{function.__name__}-{dtype}", kinds, **OPTIONS)
 
             self._builders[place] = build
             return function
@@ -139,7 +103,7 @@ class Natives:
                 }
                 frame = types.CPointer(types.CPointer(from_dtype(dtype)))
                 name = f"{function.__name__}-{dtype}"
-                return _native(_copy(_run_task, names), name, [kinds[0], frame])
+                return callback(_copy(_run_task, names), name, [kinds[0], frame], **OPTIONS)
 
             self._builders[place] = build
             return function
@@ -167,18 +131,20 @@ def _kind(annotation: str, dtype: np.dtype) -> types.Type:
     return types.CPointer(types.int64 if annotation == "Table" else from_dtype(dtype))
 
 
-def _native(function: Callable, name: str, kinds: list[types.Type]) -> Any:
-    def compiler(**options: Any) -> Callable:
-        return cfunc(types.void(*kinds), **options)
-
-    return _compiled(compiler, function, name)
-
-
 def _run_task(task, frame):
     body(task, *unpack(frame, letters))  # noqa: F821, names that `_copy` provides
 
 
 natives = Natives()
+
+
+def _after_fork() -> None:
+    # Another thread of the parent may have held it, and what it was compiling is not in the table.
+    natives._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 # --- calls by address ---------------------------------------------------------------------------
@@ -344,5 +310,7 @@ def _enter(address, tasks, frame):
 def parallel_launcher() -> Any:
     """Compile the one parallel loop, or find it compiled; its `address` is a launcher."""
     get_num_threads()  # starts the pool: a loop that comes from the cache would not
-    loop = _compiled(njit, _copy(_launch_parallel), "parallel_launcher-loop", parallel=True)
-    return _native(_copy(_enter, {"loop": loop}), "parallel_launcher", [types.int64] * 3)
+    function = _copy(_launch_parallel)
+    loop = jitted(function, "parallel_launcher-loop", parallel=True, **OPTIONS)
+    enter = _copy(_enter, {"loop": loop})
+    return callback(enter, "parallel_launcher", [types.int64] * 3, **OPTIONS)

@@ -135,20 +135,13 @@ def run(
     """
     release = int(work >= WORTH_RELEASING)
     if parts == 1:
-        _run(shell, release, 1, arguments)
+        _enter(shell, release, 1, arguments)
         return
     kind = (shell, parts, shape)
     launched = worth.launch(kind)
     start = time.perf_counter()
-    _run(shell, release, parts if launched else 1, arguments)
+    _enter(shell, release, parts if launched else 1, arguments)
     worth.ran(kind, launched, work, time.perf_counter() - start)
-
-
-def _run(shell: Callable, release: int, parts: int, arguments: Sequence[Any]) -> None:
-    try:
-        _enter(shell, release, parts, arguments)
-    except OSError:  # compiled, but the disk was too full to keep it: it runs all the same
-        _enter(shell, release, parts, arguments)
 
 
 def _enter(shell: Callable, release: int, parts: int, arguments: Sequence[Any]) -> None:
