@@ -9,7 +9,7 @@ made for that library. A backend, module or object, has the functions
     copy(array), read_only(array)                -> a copy; a view that can't be written to
     time_major(states, leading, H, swap)         -> dL/dh_t of all layers as one array
     rnn_forward, rnn_backward, linear_forward, linear_backward, dropout
-    start_threads()                              -> whatever a first call would wait for
+    prepare(dtype, training)                     -> what a first call would wait for
 
 `numba_rnn.cpu` describes them. Types are recognised by their names: no library is imported to
 find out, and neither backend before an array of its kind is seen.

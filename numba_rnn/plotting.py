@@ -270,7 +270,7 @@ def _axes(ax: Axes | None, what: str) -> Axes:
 
 def _numbers(name: str, value: ArrayLike, axes: tuple[str, ...]) -> np.ndarray:
     """Return real numbers with so many axes as floats."""
-    array = np.asarray(value)
+    array = np.asarray(validation.unmasked(name, value))
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be real numbers, got {validation.describe(value)}")
     if array.ndim != len(axes) or array.size == 0:

@@ -7,6 +7,20 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 
+# What the process compiles and asks the disk for, from here on. Numba compiles in passes, and tells
+# who listens of each; a function that is found on disk has none.
+LISTEN = """
+import numba.core.event as numba_events
+import numba_rnn as nr
+from numba_rnn.cpu.cache import DiskCache
+compiled, loaded = numba_events.RecordingListener(), []
+numba_events.register("numba:run_pass", compiled)
+def load(self, *arguments, original=DiskCache.load_overload):
+    loaded.append(self)
+    return original(self, *arguments)
+DiskCache.load_overload = load
+"""
+
 
 def environment(**variables):
     """Return the environment of a process that can import what tests can.

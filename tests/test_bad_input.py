@@ -220,6 +220,97 @@ def test_no_array(layers, value):
         tape.backward(grad_h_n=value)
 
 
+# --- masks --------------------------------------------------------------------------------------
+
+
+def masked(*shape, dtype=F32):
+    """Return an array with one masked entry, whose value stands for nothing."""
+    array = np.ma.masked_array(np.zeros(shape, dtype), False)
+    array[(0,) * len(shape)] = np.ma.masked
+    return array
+
+
+def test_masked_arrays(layers):
+    """NumPy would drop the mask, and what lies under it would be a number like any other."""
+    x, words = zeros(L, N, I), ("masked entries, got 1 of", ".filled(value)")
+    tape = layers.rnn.forward(x)
+    cell_tape, linear_tape = layers.cell.forward(x[0]), layers.linear.forward(x)
+    state = {name: p.copy() for name, p in layers.rnn.parameters.items()}
+    weight, shape = "weight_hh_l1", (H, H)
+    calls = {
+        "x": [
+            lambda: layers.rnn(masked(L, N, I)),
+            lambda: layers.rnn.forward(masked(L, I)),
+            lambda: layers.cell(masked(N, I)),
+            lambda: layers.linear(masked(L, N, I)),
+        ],
+        "h_0": [lambda: layers.rnn(x, masked(4, N, H))],
+        "h": [lambda: layers.cell(x[0], masked(N, H))],
+        "grad_output": [
+            lambda: tape.backward(masked(L, N, 2 * H)),
+            lambda: linear_tape.backward(masked(L, N, H)),
+        ],
+        "grad_h_n": [lambda: tape.backward(grad_h_n=masked(4, N, H))],
+        "grad_h": [lambda: cell_tape.backward(masked(N, H))],
+        "lengths": [lambda: layers.rnn(x, lengths=masked(N, dtype=int))],
+        weight: [lambda: layers.rnn.load_state_dict(state | {weight: masked(*shape)})],
+    }
+    for name, group in calls.items():
+        for call in group:
+            with layers.refuse(ValueError, f"{name} must have no", *words):
+                call()
+
+
+def test_masked_arrays_of_sequences():
+    calls = {
+        "sequences[1]": lambda: nr.pack_sequence([zeros(3, I), masked(2, I)]),
+        "batch_sizes": lambda: nr.PackedSequence(zeros(3, I), masked(2, dtype=int)),
+        "data": lambda: nr.PackedSequence(masked(3, I), [2, 1]),
+        "input": lambda: nr.pack_padded_sequence(masked(L, N, I), [L] * N),
+    }
+    for name, call in calls.items():
+        with pytest.raises(ValueError, match=r"must have no masked entries, got 1 of") as caught:
+            call()
+        assert str(caught.value).startswith(name), name
+
+
+def test_masked_arrays_of_losses_and_optimisers():
+    y, p = zeros(N, I), zeros(N, I)
+    opt = nr.optim.Adam(p, 1e-2)
+    calls = {
+        "prediction": [lambda: nr.losses.mse(masked(N, I), y)],
+        "target": [
+            lambda: nr.losses.mse(y, masked(N, I)),
+            lambda: nr.losses.huber(y, masked(N, I)),
+            lambda: nr.losses.binary_cross_entropy(y, masked(N, I)),
+            lambda: nr.losses.cross_entropy(y, masked(N, dtype=int)),
+        ],
+        "weights": [lambda: nr.losses.mse(y, y, masked(N, I))],
+        "params": [lambda: nr.optim.SGD(masked(N, I), 1e-2)],
+        "params[1]": [lambda: nr.optim.SGD([y, masked(N, I)], 1e-2)],
+        "grads": [lambda: opt.step(masked(N, I)), lambda: nr.optim.clip_grad_norm(masked(N), 1.0)],
+    }
+    for name, group in calls.items():
+        for call in group:
+            with pytest.raises(ValueError, match="must have no masked entries, got 1 of") as caught:
+                call()
+            assert str(caught.value).startswith(name + " must"), name
+    assert not p.any()
+
+
+def test_a_mask_of_nothing_changes_nothing(layers):
+    x, h = np.ma.masked_array(np.ones((L, N, I), F32)), np.ma.masked_array(zeros(1, L, H))
+    plain, found = layers.batch_first(x.data, h.data), layers.batch_first(x, h)
+    for ours, theirs in zip(found, plain, strict=True):
+        assert type(ours) is np.ndarray
+        np.testing.assert_array_equal(ours, theirs)
+    params = np.ma.masked_array(zeros(3), [False] * 3)
+    nr.optim.SGD(params, 1.0).step(np.ma.masked_array(np.ones(3, F32)))
+    np.testing.assert_array_equal(params.data, -1)
+    value, slope = nr.losses.mse(x, np.ma.masked_array(x.data + 1))
+    assert value == 1 and type(slope) is np.ndarray
+
+
 def test_torch_tensors_are_refused_as_input(layers, torch):
     with layers.refuse(TypeError, "x must be", "NumPy array", "Tensor"):
         layers.rnn(torch.zeros(L, N, I))

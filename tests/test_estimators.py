@@ -139,7 +139,7 @@ def test_what_was_fitted_as_one_form_predicts_another():
         (5, "scalar"),
         (None, "scalar"),
         (np.zeros(4), "1D array"),
-        (np.zeros((3, 4, 5, 6)), "dim 4"),
+        (np.zeros((3, 4, 5, 6)), r"X must have shape .*a list of arrays, got shape \(3, 4, 5, 6\)"),
         (np.zeros((3, 0, 2)), r"X must not be empty, got shape \(3, 0, 2\)"),
         (np.zeros((0, 2)), "0 sample"),
         ([np.zeros(3), np.zeros((3, 1))], r"shapes \(3,\) of X\[0\] and \(3, 1\) of X\[1\]"),
@@ -154,6 +154,113 @@ def test_bad_X(X, words):
     for model in (RNNRegressor(**QUICK), RNNClassifier(**QUICK)):
         with pytest.raises((TypeError, ValueError), match=words):
             model.fit(X, [0, 1, 0])
+
+
+def test_one_series_alone():
+    """The form that a single series has to be given is said where it was forgotten."""
+    model = RNNRegressor(**QUICK).fit(ARRAY, Y)
+    words = "X has 1 features, but RNNRegressor is expecting 2 features as input"
+    for one, way in (
+        (ARRAY[0], r"pass X\[None\]"),
+        (ARRAY[0].tolist(), r"pass \[X\]"),
+        (pd.DataFrame(ARRAY[0]), r"pass \[X\]"),
+        (pl.DataFrame(ARRAY[0]), r"pass \[X\]"),
+    ):
+        with pytest.raises(ValueError, match=f"{words}.*{way}"):
+            model.predict(one)
+        with pytest.raises(ValueError, match=f"{words}.*{way}"):
+            model.score(one, Y[:1])
+        again = one[None] if isinstance(one, np.ndarray) else [one]
+        np.testing.assert_array_equal(model.predict(again), model.predict(ARRAY[:1]))
+    with pytest.raises(ValueError, match=words) as caught:
+        model.predict(TABLE)  # which is no series of two features
+    assert "pass" not in str(caught.value)
+    steps = RNNRegressor(**QUICK).fit([x[:, 0] for x in ARRAY], Y)
+    with pytest.raises(ValueError, match=r"got shape \(6,\); for one series pass X\[None\]"):
+        steps.predict(ARRAY[0, :, 0])
+    assert steps.predict(ARRAY[0, :, 0][None]).shape == (1,)
+    for call in (model.predict, steps.predict):
+        with pytest.raises(ValueError, match=r"X must have shape .* got shape \(1, 30, 6, 2\)"):
+            call(ARRAY[None])
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, -3e9, 0.0, 1e-300])
+def test_a_constant_target_is_predicted_whatever_its_size(size):
+    y = np.stack([np.full(30, size), Y], axis=1)
+    alone, beside = RNNRegressor(**QUICK).fit(ARRAY, y[:, 0]), RNNRegressor(**QUICK).fit(ARRAY, y)
+    np.testing.assert_array_equal(alone.predict(ARRAY), y[:, 0])
+    found = beside.predict(ARRAY)
+    np.testing.assert_array_equal(found[:, 0], y[:, 0])
+    assert np.ptp(found[:, 1]) > 0 and beside.y_scale_[0] == 0
+    config, tensors = beside._to_tensors()
+    again = RNNRegressor._from_tensors(json.loads(json.dumps(config)), tensors)
+    np.testing.assert_array_equal(again.predict(ARRAY), found)
+
+
+@pytest.mark.parametrize("way", ["partial_fit", "warm start"])
+def test_a_target_that_was_constant_is_scaled_when_it_changes(way):
+    """One series is a constant, so a first call with one must not scale the rest by it."""
+    y = 1e-6 * Y
+    model = RNNRegressor(**QUICK | {"max_iter": 30, "warm_start": True, "learning_rate_init": 0.1})
+    fit = model.partial_fit if way == "partial_fit" else model.fit
+    fit(TABLE[:1], y[:1])
+    assert model.y_scale_.tolist() == [0] and model.predict(TABLE[:1]) == y[:1]
+    fit(TABLE, y)
+    assert model.y_scale_[0] == pytest.approx(y.std()) and model.y_mean_ == pytest.approx(y.mean())
+    assert np.ptp(model.predict(TABLE)) > 1e-8
+    kept = model.y_scale_
+    fit(TABLE, 5 * y)
+    np.testing.assert_array_equal(model.y_scale_, kept)
+
+
+def hidden(array):
+    """Return an array of which the first entry is masked."""
+    found = np.ma.masked_array(array, False)
+    found[(0,) * array.ndim] = np.ma.masked
+    return found
+
+
+@pytest.mark.parametrize("model", [RNNRegressor(**QUICK), RNNClassifier(**QUICK)])
+def test_masked_arrays(model):
+    """A mask would be dropped, and what lies under it taken as a number or a label."""
+    y, steps = np.arange(30) % 2, [np.arange(len(x)) % 2 for x in LIST]
+    fitted = clone(model).fit(ARRAY, y)
+    some = [hidden(LIST[0]), *LIST[1:]]
+    lists = TABLE.tolist()
+    calls = {
+        "X": [
+            lambda: clone(model).fit(hidden(ARRAY), y),
+            lambda: clone(model).fit(hidden(TABLE), y),
+            lambda: clone(model).partial_fit(*(hidden(ARRAY), y), **classes(model)),
+            lambda: fitted.predict(hidden(ARRAY)),
+            lambda: fitted.score(hidden(ARRAY), y),
+        ],
+        "X[0]": [
+            lambda: clone(model).fit(some, y),
+            lambda: clone(model).fit([hidden(TABLE[0]), *lists[1:]], y),
+            lambda: fitted.predict(some),
+        ],
+        "y": [
+            lambda: clone(model).fit(ARRAY, hidden(y)),
+            lambda: clone(model).fit(ARRAY, hidden(np.repeat(y, 6).reshape(30, 6, 1))),
+            lambda: fitted.score(ARRAY, hidden(y)),
+        ],
+        "y[0]": [lambda: clone(model).fit(LIST, [hidden(steps[0]), *steps[1:]])],
+        "sample_weight": [lambda: fitted.score(ARRAY, y, hidden(np.ones(30)))],
+    }
+    for name, group in calls.items():
+        for call in group:
+            with pytest.raises(ValueError, match="must have no masked entries, got 1 of") as caught:
+                call()
+            assert str(caught.value).startswith(f"{name} must"), name
+    expected = fitted.predict(ARRAY)
+    np.testing.assert_array_equal(fitted.predict(np.ma.masked_array(ARRAY)), expected)
+    again = clone(model).fit(np.ma.masked_array(ARRAY), np.ma.masked_array(y))
+    np.testing.assert_array_equal(again.predict(ARRAY), expected)
+
+
+def classes(model):
+    return {"classes": [0, 1]} if isinstance(model, RNNClassifier) else {}
 
 
 def test_values_beyond_the_dtype():

@@ -105,7 +105,17 @@ def test_spread():
     rows = np.stack([RNG.normal(3, 2, 500), np.full(500, 0.1), RNG.normal(size=500) * 1e200], 1)
     mean, scale = spread(rows)
     np.testing.assert_allclose(mean[:2], [rows[:, 0].mean(), 0.1])
-    np.testing.assert_allclose(scale, [rows[:, 0].std(), 1, rows[:, 2].std(dtype=np.longdouble)])
+    np.testing.assert_allclose(scale, [rows[:, 0].std(), 0, rows[:, 2].std(dtype=np.longdouble)])
+
+
+def test_spread_of_what_is_constant_but_for_rounding():
+    noise = np.cumsum(np.full(50, 0.1)) - 0.1 * np.arange(50)  # 0.1 but for the last bits
+    rows = np.stack([noise, 1e9 + np.arange(50) % 2 * 2e-7, 1 + 1e-12 * np.arange(50)], 1)
+    assert np.ptp(noise[:5]) > 0
+    scale = spread(rows)[1]
+    assert scale[1] == 0 and scale[2] == pytest.approx(1e-12 * np.arange(50).std(), rel=1e-3)
+    assert spread(rows[:5])[1][0] == 0
+    assert (spread(np.array([[0.0, 1e308], [0.0, -1e308]]))[1] == [0, 1e308]).all()
 
 
 # --- losses and gradients -----------------------------------------------------------------------
@@ -424,6 +434,86 @@ def test_warm_start_goes_on():
     labels = RNNClassifier(warm_start=True, **QUICK).fit(LIST, np.arange(30) % 2)
     with pytest.raises(ValueError, match=r"labels of classes_ alone, \[0, 1\], got \[2\]"):
         labels.fit(LIST, np.arange(30) % 3)
+
+
+NOISY = np.random.default_rng(0)
+OTHER_X = NOISY.normal(size=(300, 6, 1))
+OTHER_Y = OTHER_X[:, -1, 0]
+OTHER_Z = NOISY.normal(size=300) - OTHER_Y  # the loss and the score of y are out of its reach
+
+
+@pytest.mark.filterwarnings("ignore:max_iter=200 epochs:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_a_warm_start_on_other_data_is_judged_by_itself(early_stopping):
+    options = {"learning_rate_init": 1e-2, "random_state": 0, "early_stopping": early_stopping}
+    model = RNNRegressor(16, warm_start=True, **options).fit(OTHER_X, OTHER_Y)
+    before, epochs = model.predict(OTHER_X), model.n_iter_
+    model.fit(OTHER_X, OTHER_Z)
+    assert not np.array_equal(model.predict(OTHER_X), before)
+    assert model.score(OTHER_X, OTHER_Z) > 0.4  # a new one reaches 0.46 with early stopping
+    assert model.n_iter_ > 11  # ten epochs without a gain are no patience spent before the first
+    assert len(model.loss_curve_) == epochs + model.n_iter_
+    assert model.best_loss_ == min(model.loss_curve_[epochs:]) > min(model.loss_curve_)
+
+
+def test_a_warm_start_of_lbfgs_with_early_stopping():
+    options = {"solver": "lbfgs", "max_iter": 30, "random_state": 0, "early_stopping": True}
+    model = RNNRegressor(4, warm_start=True, **options).fit(OTHER_X, OTHER_Y)
+    model.fit(OTHER_X, OTHER_Z)
+    assert model.score(OTHER_X, OTHER_Z) > 0.35
+
+
+def test_a_warm_start_that_fails_keeps_the_best_weights_of_its_own(monkeypatch):
+    """The first fit was better by far, but at something else."""
+    model = RNNRegressor(warm_start=True, **QUICK).fit(LIST, Y)
+    kept, real = [], Training._finish
+
+    def finish(self, loss):
+        kept.append(self.network.weights.copy())
+        real(self, [30.0, 10.0, 20.0][len(kept) - 1])
+        if len(kept) == 3:
+            self.network.weights[:] = np.nan
+
+    monkeypatch.setattr(Training, "_finish", finish)
+    with pytest.raises(FloatingPointError, match="of the best epoch so far"):
+        model.fit(LIST, -Y)
+    assert_same_bits(weights(model), kept[0])
+    assert model.best_loss_ == 10
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_an_interrupted_warm_start_goes_on(solver, early_stopping, monkeypatch, tmp_path):
+    """From its checkpoint, to the bits and the epochs of one that was never stopped."""
+    options = QUICK | {"n_iter_no_change": 3, "max_iter": 8, "early_stopping": early_stopping}
+    first = RNNRegressor(solver=solver, warm_start=True, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        first.fit(OTHER_X, OTHER_Y)
+        whole = copy.deepcopy(first).fit(OTHER_X, OTHER_Z)
+        stopped = copy.deepcopy(first).set_params(checkpoint=tmp_path / "training")
+        real = Training._finish
+
+        def finish(self, loss):
+            if self.history.n_iter == 3:
+                raise MemoryError
+            real(self, loss)
+
+        monkeypatch.setattr(Training, "_finish", finish)
+        with pytest.raises(MemoryError):
+            copy.deepcopy(stopped).fit(OTHER_X, OTHER_Z)
+        monkeypatch.undo()
+        stopped.fit(OTHER_X, OTHER_Z)
+    assert_same_bits(weights(stopped), weights(whole))
+    for name in ("loss_curve_", "validation_scores_", "best_loss_", "n_iter_"):
+        assert getattr(stopped, name) == getattr(whole, name), name
+
+
+def test_best_loss_of_partial_fit_is_that_of_all_calls():
+    model = RNNRegressor(**QUICK).fit(LIST, Y)
+    for y in (Y, 100 + Y, Y):
+        model.partial_fit(LIST, y)
+    assert model.best_loss_ == min(model.loss_curve_) and model.n_iter_ == 7
 
 
 def test_partial_fit_is_an_epoch():

@@ -1,6 +1,7 @@
 """RNNForecaster against forecasts by hand, its intervals, its indices, and what it must not see."""
 
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
@@ -149,6 +150,71 @@ def test_scaling_of_every_series_and_column():
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-9)
 
 
+CONSTANTS = [1e-6, 0.0, 1.0, -2.5, 1e12, 1e-300, 0.1]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("lags", [{}, {"difference": 1}, {"season": 4, "difference": 1}], ids=str)
+def test_a_constant_is_forecast_whatever_its_size(strategy, lags, tmp_path):
+    options = {"strategy": strategy, **lags}
+    for size in CONSTANTS:
+        model = small(**options).fit(np.full(50, size))
+        assert model.predict(7).tolist() == [size] * 7
+        band = model.predict_interval(3, coverage=0.5)
+        assert band.tolist() == [[size, size]] * 3
+    many = [walk(), *[np.full(50, size) for size in CONSTANTS], 1e-6 * walk(seed=1)]
+    model = small(**options).fit(many)
+    nr.save(model, tmp_path / "model")
+    for each in (model, nr.load(tmp_path / "model")):
+        for size, found in zip(CONSTANTS, each.predict(7)[1:], strict=False):
+            assert found.tolist() == [size] * 7
+        for size, band in zip(CONSTANTS, each.predict_interval(3)[1:], strict=False):
+            assert band.tolist() == [[size, size]] * 3
+    # what the others are off by says how wide their intervals are, and constants say nothing of it
+    assert len(model.residuals_) == len(small(**options).fit([many[0], many[-1]]).residuals_)
+    assert (np.diff(model.predict_interval(3)[0]) > 0).all()
+
+
+@pytest.mark.parametrize("slope, offset", [(0.1, 0), (1e-9, 0), (0.1, 1e6), (3, -1e-3)])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_line_is_a_constant_but_for_rounding(strategy, slope, offset):
+    y = offset + slope * np.arange(70)
+    model = small(difference=1, strategy=strategy).fit([y[:60], walk()])
+    size = np.abs(y).max()
+    np.testing.assert_allclose(model.predict(10)[0], y[60:], rtol=0, atol=1e-13 * size)
+    assert np.ptp(model.predict_interval(3)[0], axis=1).max() < 1e-13 * size
+
+
+def test_a_series_that_is_constant_up_to_what_is_held_back():
+    """Nothing is learnt of it; how far it then goes says what its unit is."""
+    unit = 1e-6
+    y = np.concatenate([np.full(48, 5 * unit), unit * (5 + walk(12))])
+    model, other = small().fit(y), small().fit(y / unit)
+    assert model.y_mean_ == 5 * unit and 0 < model.y_scale_ < 20 * unit
+    np.testing.assert_allclose(model.predict(4) / unit, other.predict(4), rtol=1e-4)
+    lower, upper = model.predict_interval(1, coverage=0.5)[0]
+    assert 0 < upper - lower < 60 * unit
+
+
+def test_a_warm_start_scales_what_was_constant():
+    flat, y = np.full(60, 1e-6), walk()
+    model = small(warm_start=True).fit([flat, y])
+    before = [model.y_mean_[1], model.y_scale_[1]]
+    model.fit([1e-6 * y, 3 * y])
+    assert model.y_scale_[0] == pytest.approx(1e-6 * before[1])
+    assert [model.y_mean_[1], model.y_scale_[1]] == before
+    assert np.ptp(model.predict(5)[0]) > 0
+
+
+def test_a_constant_column_beside_the_series():
+    y = walk()
+    expected = small(dtype="float64").fit(y, np.zeros(60)).predict(3, np.zeros(3))
+    for size in CONSTANTS:
+        model = small(dtype="float64").fit(y, np.full(60, size))
+        assert model.x_scale_.tolist() == [1]
+        assert_same_bits(model.predict(3, np.full(3, size)), expected)
+
+
 def test_a_list_of_one_is_that_one():
     y = walk()
     one, listed = small().fit(y), small().fit([y])
@@ -278,9 +344,8 @@ def test_the_interval_reaches_to_the_residual_of_the_right_rank():
         ranked = np.sort(np.abs(model.residuals_), axis=0)[rank - 1] * model.y_scale_[0]
         np.testing.assert_allclose(upper - centre, ranked, rtol=1e-9)
         np.testing.assert_allclose(centre - lower, ranked, rtol=1e-9)
-    with pytest.raises(
-        ValueError, match=r"coverage must be at most 0.9 with 9 residuals.* got 0.91"
-    ):
+    words = r"11 residuals must be held back.*coverage 0.91, got 9; .* coverage of at most 0.9$"
+    with pytest.raises(ValueError, match=words):
         model.predict_interval(2, coverage=0.91)
 
 
@@ -361,6 +426,30 @@ def test_whole_numbers_as_an_index():
     assert forecast.index.tolist() == [2120, 2122, 2124]
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint64", "Int64", "UInt8"])
+def test_whole_numbers_of_any_dtype_as_an_index(dtype):
+    y, index = walk(), pd.Index(np.arange(3, 123, 2), dtype=dtype)
+    assert small().fit(pd.Series(y, index)).predict(5).index.tolist() == [123, 125, 127, 129, 131]
+    if dtype == "int8":  # whose steps, 254, it can't hold
+        few = small(1, 1, calibration_fraction=0).fit(
+            pd.Series(y[:2], pd.Index([-127, 127], dtype))
+        )
+        assert few.predict(2).index.tolist() == [381, 635]
+    for falling in (index[::-1], pd.Index(np.arange(120, 0, -2), dtype=dtype)):
+        with pytest.raises(ValueError, match=rf"{dtype} without regular steps"):
+            small().fit(pd.Series(y, falling))
+
+
+def test_an_index_that_ends_where_integers_do():
+    far = 2**63 - 5
+    model = small().fit(pd.Series(walk(), pd.RangeIndex(far - 59, far + 1)))
+    assert model.predict(4).index.tolist() == [far + 1, far + 2, far + 3, far + 4]
+    with pytest.raises(ValueError, match=f"steps must not continue the index beyond {2**63 - 1}"):
+        model.predict(5)
+    with pytest.raises(ValueError, match="the index of y must end where a forecast can go on"):
+        small().fit(pd.Series(walk(), pd.Index(np.arange(2**63, 2**63 + 60, dtype="uint64"))))
+
+
 DAYS = pd.date_range("2024", periods=60, freq="D")
 BAD_INDICES = {
     "a gap": DAYS.delete(30).append(pd.DatetimeIndex(["2024-03-05"])),
@@ -371,13 +460,44 @@ BAD_INDICES = {
     "words": pd.Index([f"day {k}" for k in range(60)]),
     "fractions": pd.Index(np.arange(60) / 2),
     "levels": pd.MultiIndex.from_product([range(6), range(10)]),
+    "unsigned backwards": pd.Index(np.arange(60, 0, -1), dtype="uint64"),
+    "twice": DAYS[:59].append(DAYS[58:59]),
+    "periods twice": pd.period_range("2020", periods=59, freq="M").repeat([1] * 58 + [2]),
+    "numbers twice": pd.Index([*range(59), 58]),
+    "nothing": DAYS[:59].append(pd.DatetimeIndex([None])),
+    "no number": pd.Index([*range(59), None], dtype="Int64"),
+    "a gap in a zone": DAYS.delete(30).append(pd.DatetimeIndex(["2024-03-05"])).tz_localize("UTC"),
 }
+REPAIRS = {
+    "a gap": r"y\.asfreq\(",
+    "a gap in a zone": r"y\.asfreq\(",
+    "backwards": r"y\.sort_index\(\)",
+    "unsigned backwards": r"y\.sort_index\(\)",
+    "numbers backwards": r"y\.sort_index\(\)",
+    "periods with a gap": r"y\.reindex\(pd\.period_range\(y\.index\[0\], y\.index\[-1\]\)\)",
+    "twice": r"y\.groupby\(level=0\)\.mean\(\)",
+    "periods twice": r"y\.groupby\(level=0\)\.mean\(\)",
+    "numbers twice": r"y\.groupby\(level=0\)\.mean\(\)",
+}  # what is advised, and of the others nothing but to_numpy
 
 
 @pytest.mark.parametrize("kind", BAD_INDICES)
 def test_an_index_that_nothing_follows_from(kind):
-    with pytest.raises(ValueError, match=r"the index of y must be .* regular.*y\.to_numpy\(\)"):
-        small().fit(pd.Series(walk(), BAD_INDICES[kind]))
+    way = f"{REPAIRS[kind]}.*, or " if kind in REPAIRS else ""
+    words = rf"the index of y must be .* regular.*; pass {way}y\.to_numpy\(\)"
+    y = pd.Series(walk(), BAD_INDICES[kind])
+    with pytest.raises(ValueError, match=words):
+        small().fit(y)
+    small().fit(y.to_numpy())
+    repaired = {
+        "asfreq": lambda: y.asfreq("D").interpolate(),
+        "sort_index": lambda: y.sort_index(),
+        "reindex": lambda: y.reindex(pd.period_range(y.index[0], y.index[-1])).interpolate(),
+        "groupby": lambda: y.groupby(level=0).mean(),
+    }
+    for name, repair in repaired.items():
+        if name in way:
+            small().fit(repair())
 
 
 def test_whatever_holds_numbers():
@@ -391,6 +511,160 @@ def test_whatever_holds_numbers():
     assert_same_bits(small().fit(y, x[:60].tolist()).predict(3, x[60:].tolist()), expected)
     one = small().fit(y, x[:60, 0]).predict(3, x[60:, 0])
     assert_same_bits(small().fit(y, x[:60, :1]).predict(3, pd.Series(x[60:, 0])), one)
+
+
+def test_truths_are_one_and_zero():
+    open_, x = np.arange(63) % 3 == 0, np.random.default_rng(1).normal(size=63)
+    numbers = np.stack([open_, x], axis=1)
+    expected = small().fit(numbers[:60, 0], numbers[:60]).predict(3, numbers[60:])
+    columns = {"open": open_, "x": x}
+    frames = [
+        pd.DataFrame(columns),
+        pd.DataFrame(columns).astype({"open": "boolean", "x": "Float64"}),
+        pl.DataFrame(columns),
+        pd.DataFrame(columns).astype(object),
+    ]
+    for frame in frames:
+        model = small().fit(frame["open"][:60], frame[:60])
+        assert_same_bits(np.asarray(model.predict(3, frame[60:])), expected)
+    truths = small().fit(open_[:60], open_[:60, None]).predict(3, open_[60:])
+    assert_same_bits(truths, small().fit(1.0 * open_[:60], 1.0 * open_[:60]).predict(3, open_[60:]))
+    only = pd.DataFrame({"a": open_, "b": ~open_})
+    assert_same_bits(
+        small().fit(x[:60], only[:60]).predict(3, only[60:]),
+        small().fit(x[:60], only[:60].astype(float)).predict(3, only[60:].astype(float)),
+    )
+
+
+@pytest.mark.parametrize("package", [pd, pl], ids=["pandas", "polars"])
+def test_columns_without_numbers_are_named(package):
+    frame = package.DataFrame(
+        {"a": Y, "day": DAYS.to_numpy(), "b": Y > 10, "kind": ["x", "y"] * 30, "n": ["1", "2"] * 30}
+    )
+    with pytest.raises(TypeError) as caught:
+        small().fit(Y, frame)
+    words = "X must hold real numbers, got the columns 'day' of dtype .*, 'kind' of .*, 'n' of "
+    assert re.match(words, str(caught.value)) and "\n" not in str(caught.value)
+    with pytest.raises(TypeError, match=r"y must hold real numbers, got list \['1', '2'"):
+        small().fit(["1", "2"] * 30)
+    with pytest.raises(TypeError, match="y must hold real numbers, got ndarray of shape"):
+        small().fit(np.array(["1", "2"] * 30, object))
+
+
+def test_two_columns_of_one_name():
+    frame = pd.DataFrame(np.random.default_rng(1).normal(size=(63, 2)), columns=["a", "a"])
+    found = small().fit(Y, frame[:60]).predict(3, frame[60:])
+    assert_same_bits(found, small().fit(Y, frame[:60].to_numpy()).predict(3, frame[60:]))
+
+
+@pytest.mark.parametrize("units", [("s", "ns"), ("ns", "s"), ("us", "ms")])
+def test_an_index_in_another_resolution_is_the_same(units):
+    """It is for pandas from 3 on, and for those before it as well."""
+    one, other = (pd.date_range("2024", periods=63, freq="D", unit=unit) for unit in units)
+    spans = pd.timedelta_range("0h", periods=63, freq="h")
+    x = np.random.default_rng(1).normal(size=(63, 1))
+    expected = small().fit(Y, x[:60]).predict(3, x[60:])
+    for mine, yours in (
+        (one, other),
+        (one.tz_localize("Asia/Tokyo"), other.tz_localize("Asia/Tokyo")),
+        *[[spans.as_unit(unit) for unit in units]],
+    ):
+        frame = pd.DataFrame(x, yours)
+        model = small().fit(pd.Series(Y, mine[:60]), frame[:60])
+        forecast = model.predict(3, frame[60:])
+        assert_same_bits(forecast.to_numpy(), expected)
+        assert forecast.index.dtype == mine.dtype
+        later = pd.DataFrame(x, yours + pd.Timedelta(1, units[0]))
+        with pytest.raises(ValueError, match="X must have the index of its series"):
+            small().fit(pd.Series(Y, mine[:60]), later[:60])
+        with pytest.raises(ValueError, match="X must have the index of its series"):
+            model.predict(3, later[60:])
+
+
+# --- time zones: what a clock skips, and what it shows twice --------------------------------------
+
+
+def stamps(*texts, zone):
+    return pd.DatetimeIndex([pd.Timestamp(text).tz_convert(zone) for text in texts])
+
+
+SANTIAGO = stamps(  # midnight of the 8th is skipped
+    "2024-09-07T00:00-04:00", "2024-09-08T01:00-03:00", "2024-09-09T00:00-03:00",
+    zone="America/Santiago",
+)  # fmt: skip
+
+
+def until(last, periods, freq="D"):
+    return pd.date_range(end=last, periods=periods, freq=freq)
+
+
+def test_a_midnight_that_does_not_exist(tmp_path):
+    y = pd.Series(walk(), until(SANTIAGO[0] - pd.Timedelta("24h"), 60))
+    x = pd.DataFrame({"x": walk(63)}, y.index.append(SANTIAGO))
+    model = small().fit(y)
+    for found in (model.predict(3), model.predict_interval(3)):
+        assert found.index.tolist() == SANTIAGO.tolist() and found.index.tz == SANTIAGO.tz
+    assert model.predict(1).index.freq == y.index.freq  # which ends before it
+    assert small().fit(y, x[:60]).predict(3, x[60:]).index.tolist() == SANTIAGO.tolist()
+    assert model.backtest(y, 2).truth.shape == (2, 3)
+    nr.save(model, tmp_path / "model")
+    again = nr.load(tmp_path / "model").predict(3)
+    pd.testing.assert_series_equal(again, model.predict(3), check_exact=True)
+
+
+def test_a_series_over_a_midnight_that_does_not_exist(tmp_path):
+    """As tz_localize(nonexistent="shift_forward") makes it; with the history of a year or more."""
+    naive = pd.date_range("2024-07-12", periods=60, freq="D")
+    index = naive.tz_localize(SANTIAGO.tz, nonexistent="shift_forward")
+    assert index.freq is None and index[58] == SANTIAGO[1]
+    for end in (60, 59):  # ends the day after, and at the very time
+        y = pd.Series(walk()[:end], index[:end], name="sales")
+        model = small().fit(y)
+        after = (naive[:end] + pd.Timedelta(f"{end}D"))[:4].tz_localize(SANTIAGO.tz)
+        forecast = model.predict(4)
+        assert forecast.index.tolist() == after.tolist(), end
+        assert_same_bits(forecast.to_numpy(), small().fit(y.to_numpy()).predict(4))
+        nr.save(model, tmp_path / "model")
+        again = nr.load(tmp_path / "model").predict(4)
+        pd.testing.assert_series_equal(again, forecast, check_exact=True)
+        again = pickle.loads(pickle.dumps(model)).predict(4)
+        pd.testing.assert_series_equal(again, forecast, check_exact=True)
+    # a forecast is history in its turn
+    y = pd.Series(walk(), until(SANTIAGO[0] - pd.Timedelta("24h"), 60))
+    longer = pd.concat([y, small().fit(y).predict(3)])
+    assert small().fit(longer).predict(1).index.tolist() == [SANTIAGO[2] + pd.Timedelta("24h")]
+
+
+def test_a_time_that_a_clock_shows_twice():
+    zone = "America/New_York"  # 01:30 of 3 November
+    days = stamps(
+        "2024-11-02T01:30-04:00", "2024-11-03T01:30-04:00", "2024-11-04T01:30-05:00", zone=zone
+    )
+    y = pd.Series(walk(), until(days[0], 60))
+    assert small().fit(y).predict(2).index.tolist() == days[1:].tolist()
+    over = pd.Series(walk(62), y.index.append(days[1:]))
+    for end in (61, 62):
+        after = small().fit(over[:end]).predict(1).index
+        assert after.tolist() == [(days[2] if end == 61 else days[2] + pd.Timedelta("24h"))]
+
+
+def test_hours_are_spans_whatever_the_clock_shows():
+    for zone, hour in (("America/Santiago", "2024-09-07T22:00"), ("Europe/Berlin", "2024-10-26")):
+        index = pd.date_range(hour, periods=66, freq="h", tz=zone)
+        y = pd.Series(walk(), index[:60])
+        for given in (y, y.set_axis(pd.DatetimeIndex(index[:60], freq=None))):
+            assert small().fit(given).predict(6).index.equals(index[60:])
+
+
+def test_weeks_over_midnights_that_do_not_exist():
+    """Every spring, on a Sunday."""
+    weeks = pd.date_range("2023-07-16", periods=60, freq="W")
+    weeks = weeks.tz_localize("America/Santiago", nonexistent="shift_forward")
+    assert [str(stamp) for stamp in weeks if stamp.hour] == ["2023-09-03 01:00:00-03:00"]
+    forecast = small().fit(pd.Series(walk(), weeks)).predict(2)
+    assert [str(stamp) for stamp in forecast.index] == [
+        "2024-09-08 01:00:00-03:00", "2024-09-15 00:00:00-03:00",
+    ]  # fmt: skip
 
 
 def test_frames_of_what_is_known_beside_the_series():
@@ -552,6 +826,21 @@ def test_warm_start_goes_on():
     assert model._values[0, -1] == y[-1]
 
 
+def test_a_warm_start_on_another_series_is_judged_by_itself():
+    """With early stopping the weights of the first fit came back, as their score was better."""
+    t, rng = np.arange(240), np.random.default_rng(0)
+    easy = np.sin(2 * np.pi * t / 8)
+    hard = np.cos(2 * np.pi * t / 5) + 0.7 * rng.normal(size=240)
+    options = {"early_stopping": True, "max_iter": 60, "n_iter_no_change": 8, "batch_size": 20}
+    model = small(8, 2, warm_start=True, hidden_size=8, learning_rate_init=1e-2, **options)
+    model.fit(easy)
+    before = [w.copy() for w in weights(model)]
+    model.fit(hard)
+    assert not np.array_equal(weights(model)[0], before[0])
+    own = model.loss_curve_[-model.n_iter_ :]
+    assert model.best_loss_ == min(own) > min(model.loss_curve_)
+
+
 def state(model):
     """All that a forecaster has but for its parameters, arrays copied."""
     both = {k: v for k, v in vars(model).items() if k not in model.get_params()}
@@ -613,7 +902,7 @@ def test_a_training_that_fails_leaves_a_forecaster_that_works():
     with pytest.raises(FloatingPointError, match="in epoch"):
         model.fit(Y)
     assert np.isfinite(model.predict(3)).all()
-    with pytest.raises(ValueError, match="with 0 residuals"):
+    with pytest.raises(ValueError, match=r"9 residuals must be held back.* got 0"):
         model.predict_interval(3)
 
 
@@ -727,12 +1016,33 @@ def test_bad_series(y, x, words):
 
 @pytest.mark.parametrize(
     "y",
-    [["a"] * 60, Y.astype(complex), Y > 10, pd.Series([pd.NA, 1] * 30), DAYS.to_numpy(), None],
-    ids=["words", "complex", "truths", "missing", "dates", "nothing"],
+    [["a"] * 60, Y.astype(complex), pd.Series([pd.NA, 1] * 30), DAYS.to_numpy(), None],
+    ids=["words", "complex", "missing", "dates", "nothing"],
 )
 def test_no_numbers(y):
     with pytest.raises(TypeError, match="y must hold real numbers"):
         small().fit(y)
+
+
+def test_masked_arrays():
+    """A mask would be dropped, and what lies under it forecast like a value."""
+    gaps = np.ma.masked_equal([0.0, 1, -9999, 1] * 15, -9999)
+    columns = np.ma.masked_array(X, X == X)
+    model = small().fit(Y, X)
+    for name, call in {
+        "y": lambda: small().fit(gaps),
+        "y[1]": lambda: small().fit([Y, gaps]),
+        "X": lambda: small().fit(Y, columns),
+        "X[1]": lambda: small().fit([Y, Y], [X, columns]),
+    }.items():
+        with pytest.raises(ValueError, match=r"must have no masked entries.*\.filled") as caught:
+            call()
+        assert str(caught.value).startswith(f"{name} must"), name
+    with pytest.raises(ValueError, match="X must have no masked entries"):
+        model.predict(3, columns[:3])
+    with pytest.raises(ValueError, match="y must have no masked entries, got 15 of 60"):
+        small().backtest(gaps, 1)
+    assert_same_bits(small().fit(np.ma.masked_array(Y)).predict(3), small().fit(Y).predict(3))
 
 
 def test_a_frame_with_one_column():
@@ -756,10 +1066,13 @@ def test_bad_calls_of_predict():
         beside.predict(3)
     with pytest.raises(ValueError, match="X must have 2 columns, as in fit, got 1"):
         beside.predict(3, X[:3, :1])
-    with pytest.raises(ValueError, match="X must have 3 rows, one a step, got 2"):
-        beside.predict(2, X[:2])  # the network sees all of the horizon
-    with pytest.raises(ValueError, match="X must have 6 rows"):
-        beside.predict(4, X[:4])
+    for rows in (3, 7):
+        with pytest.raises(
+            ValueError, match=rf"4 rows, one a step, or up to 6 as strategy=.direct.*got {rows}"
+        ):
+            beside.predict(4, X[:rows])
+    with pytest.raises(ValueError, match="X must have 3 rows, one a step, got 4"):
+        beside.predict(3, X[:4])
     with pytest.raises(ValueError, match="X must be a list of 2 tables"):
         small().fit([Y, Y], [X, X]).predict(3, X[:3])
     with pytest.raises(ValueError, match=r"steps must be at most horizon, 3.* got 4"):
@@ -767,8 +1080,68 @@ def test_bad_calls_of_predict():
     for coverage in (0, 1, -0.5, np.nan):
         with pytest.raises(ValueError, match="coverage must lie in"):
             plain.predict_interval(3, coverage=coverage)
-    with pytest.raises(ValueError, match="coverage must be left out with 0 residuals"):
+    with pytest.raises(ValueError, match=r"1 residuals must be held back.*got 0; raise .* now 0"):
         small(calibration_fraction=0).fit(Y).predict_interval(1, coverage=0.5)
+
+
+def test_too_little_held_back_is_what_is_said():
+    """Who gave no coverage is not told that it must be another."""
+    model = small(5, 13).fit(Y)
+    with pytest.raises(ValueError, match=r"^9 residuals must be held back for each step") as caught:
+        model.predict_interval(13)
+    assert re.search(r"got 0; raise calibration_fraction, now 0\.2, or", str(caught.value))
+    assert "coverage must" not in str(caught.value)
+    # as many as it says are enough: nine whole horizons are 21 values
+    model = small(5, 13, calibration_fraction=21 / 60).fit(Y)
+    assert len(model.residuals_) == 9 and model.predict_interval(13).shape == (13, 2)
+    for coverage in (0.5, 0.8, 0.95, 0.99):
+        with pytest.raises(ValueError, match="residuals must be held back") as caught:
+            small(5, 13).fit(Y).predict_interval(13, coverage=coverage)
+        enough = small(5, 13).fit(Y)
+        enough.residuals_ = np.ones((int(str(caught.value).split()[0]), 13))
+        enough.predict_interval(13, coverage=coverage)
+        enough.residuals_ = enough.residuals_[1:]
+        with pytest.raises(ValueError, match="residuals must be held back"):
+            enough.predict_interval(13, coverage=coverage)
+
+
+def test_lists_of_lists():
+    ragged = [Y[:40].tolist(), Y[:50].tolist()]
+    words = r"y must be an array or a list of arrays.*pass \[np\.asarray\(one\) for one in y\]"
+    with pytest.raises(ValueError, match=words):
+        small().fit(ragged)
+    with pytest.raises(ValueError, match=words):
+        small().backtest(ragged, 1)
+    with pytest.raises(ValueError, match="X must be an array or a list of arrays"):
+        small().fit(Y, [[1.0], [1.0, 2.0]] * 30)
+    with pytest.raises(
+        ValueError, match=r"got shape \(2, 40\); for a list of series pass \[np.asarray"
+    ):
+        small().fit([Y[:40].tolist(), Y[1:41].tolist()])
+    small().fit([np.asarray(one) for one in ragged])
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_direct_takes_the_rows_of_any_number_of_steps(listed):
+    x = pd.DataFrame(np.random.default_rng(1).normal(size=(69, 2)), until("2024-03-09", 69))
+    y = pd.Series(Y, x.index[:60])
+
+    def rows(begin, end):
+        return [x[begin:end], -x[begin:end]] if listed else x[begin:end]
+
+    model = small(strategy="direct").fit([y, -y] if listed else y, rows(0, 60))
+    for steps in (1, 2, 3, 4, 6, 8):
+        given = np.concatenate([x[60 : 60 + steps], np.repeat(x[59 + steps : 60 + steps], 8, 0)])
+        whole = given[: -(-steps // 3) * 3]  # to the end of a horizon, by the last row
+        expected = model.predict(steps, [whole, -whole] if listed else whole)
+        found = model.predict(steps, rows(60, 60 + steps))
+        assert_same_bits(list(map(np.asarray, found)), list(map(np.asarray, expected)))
+    expected = model.predict_interval(2, [whole[:3], -whole[:3]] if listed else whole[:3])
+    more = model.predict_interval(2, rows(60, 63))
+    assert_same_bits(list(map(np.asarray, more)), list(map(np.asarray, expected)))
+    model.predict_interval(2, rows(60, 62))
+    with pytest.raises(ValueError, match="must have the index of its series"):
+        model.predict(2, rows(61, 63))
 
 
 def test_window_and_horizon_with_what_is_known():
@@ -835,8 +1208,44 @@ def test_a_freq_that_no_file_can_hold(tmp_path):
     y = pd.Series(walk(), pd.date_range("2024-01-01", periods=60, freq=holidays))
     model = small().fit(y)
     assert model.predict(3).index.freq == holidays
-    with pytest.raises(ValueError, match="a file can't hold this index"):
+    words = r"a file can't hold this index, whose freq is <CustomBusinessDay>; pickle"
+    with pytest.raises(ValueError, match=words):
         nr.save(model, tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+    again = pickle.loads(pickle.dumps(model)).predict(3)
+    pd.testing.assert_series_equal(again, model.predict(3), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    "freq",
+    [
+        pd.DateOffset(months=1), pd.DateOffset(months=1, days=-2), 2 * pd.DateOffset(weeks=1),
+        pd.DateOffset(), pd.DateOffset(years=1, month=7),
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_an_offset_without_a_name_is_kept(freq, zone, tmp_path):
+    index = pd.date_range("2001-07-05", periods=64, freq=freq, tz=zone)
+    model = small().fit(pd.Series(walk(), index[:60]))
+    pd.testing.assert_index_equal(model.predict(4).index, index[60:], exact=True)
+    nr.save(model, tmp_path / "model")
+    again = nr.load(tmp_path / "model").predict(4)
+    pd.testing.assert_series_equal(again, model.predict(4), check_exact=True)
+    assert again.index.freq == freq
+
+
+def test_an_offset_that_can_not_be_written_down(tmp_path):
+    from dateutil.relativedelta import FR
+
+    for freq in (pd.DateOffset(weekday=FR(1), weeks=1), pd.DateOffset(days=1, normalize=True)):
+        model = small().fit(pd.Series(walk(), pd.date_range("2001", periods=60, freq=freq)))
+        with pytest.raises(ValueError, match="a file can't hold this index, whose freq is <Date"):
+            nr.save(model, tmp_path / "model")
+        assert len(pickle.loads(pickle.dumps(model)).predict(2)) == 2
+
+
+FORM = {"kind": "DatetimeIndex", "last": "2024", "of": None, "name": None, "unit": "s", "freq": "D"}
 
 
 @pytest.mark.parametrize(
@@ -846,6 +1255,10 @@ def test_a_freq_that_no_file_can_hold(tmp_path):
         {"forms": [None, None]},
         {"forms": [{"kind": "os", "last": "", "of": None, "name": None, "freq": "D"}]},
         {"forms": [{"kind": "DatetimeIndex"}]},
+        {"forms": [FORM | {"freq": {"n": 1.5}}]},
+        {"forms": [FORM | {"freq": {"months": "1"}}]},
+        {"forms": [FORM | {"freq": {"what": 1}}]},
+        {"forms": [FORM | {"beyond": -1}]},
         {"listed": 1},
         {"regressor": {}},
         {"own": {"window": 10**9}},
@@ -870,8 +1283,8 @@ def test_configurations_of_strangers(change):
     "name, value",
     [
         ("_values", np.nan), ("_x", np.inf), ("residuals_", np.nan), ("y_mean_", np.inf),
-        ("y_scale_", 0.0), ("y_scale_", np.nan), ("x_scale_", -1.0), ("x_mean_", np.nan),
-        ("regressor.y_scale_", 0.0),
+        ("y_scale_", -1.0), ("y_scale_", np.nan), ("x_scale_", 0.0), ("x_scale_", -1.0),
+        ("x_mean_", np.nan), ("regressor.y_scale_", -1.0),
     ],
 )  # fmt: skip
 def test_numbers_of_strangers(name, value):

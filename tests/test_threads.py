@@ -49,9 +49,9 @@ def serially():
 from numba_rnn import cpu
 from numba_rnn.cpu import parallel
 launches = []
-def run(shell, parts, *arguments, original=parallel.run):
+def run(kernel, parts, *arguments, original=parallel.run):
     launches.append(parts)
-    original(shell, parts, *arguments)
+    original(kernel, parts, *arguments)
 cpu.run = run
 parallel.worth.launch = lambda kind: True  # however slow launches are
 """
@@ -151,9 +151,9 @@ for count in (4, 1, 3):
     largest[count] = answers
 assert largest[1] == largest[3] == largest[4]
 
-def launcher():
+def launch(*arguments):
     raise AssertionError("a launch")
-parallel.parallel_launcher = launcher
+parallel._launch = launch
 numba.set_num_threads(1)
 [answer(call) for call in calls]
 numba.set_num_threads(2)
@@ -168,10 +168,10 @@ except AssertionError:
 def test_small_work_is_done_by_the_caller(monkeypatch):
     from numba_rnn.cpu import parallel
 
-    def launcher():
+    def launch(*arguments):
         raise AssertionError("a launch")
 
-    monkeypatch.setattr(parallel, "parallel_launcher", launcher)
+    monkeypatch.setattr(parallel, "_launch", launch)
     monkeypatch.setattr(parallel.numba, "get_num_threads", lambda: 8)
     rnn = nr.RNN(8, 32, rng=0)
     for shape in ((0, 3, 8), (1, 1, 8), (10, 8, 8), (100, 1, 8)):

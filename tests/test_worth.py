@@ -1,15 +1,10 @@
 """What launches cost: beside busy processes, under a quota, and the lock of Python."""
 
-import ctypes
-import time
-
-import numba
 import numpy as np
 import pytest
 from processes import python
 
 from numba_rnn.cpu import parallel, quota, worth
-from numba_rnn.cpu.build import launch_again, nanoseconds
 
 # --- whether launches are worth it ----------------------------------------------------------------
 
@@ -102,57 +97,26 @@ def test_kinds_of_work_do_not_pile_up():
 
 
 def test_a_kernel_runs_in_one_thread_where_launches_lose(monkeypatch):
-    """From the decision to the call: the launcher that a kernel gets, and the same result."""
+    """From the decision to the call: which twin is called, and the same result."""
     import numba_rnn as nr
     from numba_rnn import cpu
-    from numba_rnn.cpu import recurrence
+    from numba_rnn.cpu import native
 
-    got = []
+    called = []
 
-    def forward(release, launcher, *arguments, original=recurrence.rnn_forward):
-        got.append(launcher != 0)
-        original(release, launcher, *arguments)
+    def call(self, p, dtype, parallel, release, original=native.Twins.__call__):
+        called.append(parallel)
+        original(self, p, dtype, parallel, release)
 
-    monkeypatch.setattr(recurrence, "rnn_forward", forward)
+    monkeypatch.setattr(native.Twins, "__call__", call)
     monkeypatch.setattr(parallel, "worth", worth.Worth())
     monkeypatch.setattr(cpu, "split", lambda *arguments: (2, 2, 1))
     rnn, x = nr.RNN(3, 5, rng=0), np.ones((4, 6, 3), np.float32)
     outputs = [rnn(x)[0]]
     monkeypatch.setattr(parallel.worth, "launch", lambda kind: False)
     outputs.append(rnn(x)[0])
-    assert got == [True, False]
+    assert called == [True, False]
     np.testing.assert_array_equal(*outputs)
-
-
-def test_a_launch_that_took_too_long_is_the_last():
-    """Where hidden units are split there is a launch a step: the first slow one ends them."""
-    count = np.zeros(1, np.int64)
-    place = count.ctypes.data
-
-    @ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
-    def launcher(address, tasks, frame):
-        ctypes.cast(place, ctypes.POINTER(ctypes.c_int64))[0] += tasks
-
-    address = ctypes.cast(launcher, ctypes.c_void_p).value
-
-    @numba.njit
-    def steps(launcher, works):
-        for work in works:
-            launcher = launch_again(launcher, 0, 2, 0, work)
-            if launcher == 0:
-                break
-        return launcher
-
-    ample, none = 10**15, -(10**15)
-    assert steps(address, np.array([ample] * 5)) == address and count[0] == 10
-    assert steps(address, np.array([ample, none, ample])) == 0 and count[0] == 14
-
-
-def test_the_clock_of_kernels_goes_with_that_of_python():
-    read = numba.njit(lambda: nanoseconds())
-    read()
-    before, found, after = time.monotonic_ns(), read(), time.monotonic_ns()
-    assert before <= found <= after or found == 0
 
 
 # --- quotas ---------------------------------------------------------------------------------------
@@ -225,12 +189,11 @@ quota.processors = lambda: 2
 numba.set_num_threads({told}) if {told} else None
 before, inside = numba.get_num_threads(), []
 parallel.worth.launch = lambda kind: True
-def run(shell, launcher, arguments, original=parallel._launch):
-    def called(*arguments):
-        inside.append(numba.get_num_threads())
-        shell(*arguments)
-    original(called, launcher, arguments)
-parallel._launch = run
+from numba_rnn.cpu import native
+def call(self, p, dtype, parallel, release, original=native.Twins.__call__):
+    inside.extend([numba.get_num_threads()] if parallel else [])
+    original(self, p, dtype, parallel, release)
+native.Twins.__call__ = call
 output, _ = nr.RNN(64, 128, rng=0)(np.zeros((20, 32, 64), np.float32))
 assert numba.get_num_threads() == before
 nr.show_versions()
@@ -256,11 +219,11 @@ def test_the_quota_replaces_a_default_and_nothing_else(variable, told, expected)
 
 
 def test_python_s_lock_is_released_for_long_work_alone(monkeypatch):
-    got = []
+    released = []
 
-    def shell(release, launcher, *arguments):
-        got.append((release, launcher))
+    def kernel(p, dtype, parallel, release):
+        released.append(release)
 
     for work in (parallel.WORTH_RELEASING - 1, parallel.WORTH_RELEASING):
-        parallel.run(shell, 1, (), work)
-    assert got == [(0, 0), (1, 0)]
+        parallel.run(kernel, 1, None, np.float32, work)
+    assert released == [False, True]

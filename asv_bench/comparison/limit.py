@@ -13,9 +13,9 @@ from typing import Any
 import numba
 import numpy as np
 
-from numba_rnn.cpu.build import call, natives
-from numba_rnn.cpu.products import AFFINE_BAND
-from numba_rnn.cpu.tile import TILE_ROWS
+from numba_rnn.cpu.native import Int, Numbers, Structure, Table, at, native, twins
+from numba_rnn.cpu.products import Factor, Rows
+from numba_rnn.cpu.tile import TILE_ROWS, affine_band
 from numba_rnn.cpu.vectors import IDENTITY, LANES
 
 DEPTHS = (128, 256, 512, 1024)
@@ -47,37 +47,50 @@ def _tile(dtype: str, depth: int, panels: int) -> Callable[[], float]:
         _aligned((threads, size), dtype)
         for size in (TILE_ROWS * depth, depth * width, TILE_ROWS * width)
     )
-    bias = _aligned((1, width), dtype)[0]
-    a_at, out_at = np.arange(TILE_ROWS) * depth, np.arange(TILE_ROWS) * width
-    table = natives.table(np.dtype(dtype), (AFFINE_BAND,))
-    repeats = REPEATED // (depth * panels)
-    sizes = tuple(array.shape[1] for array in (a, w, out))
-    arguments = (
-        table, out.reshape(-1), out_at, TILE_ROWS, panels, width, bias, a.reshape(-1), a_at,
-        w.reshape(-1), depth, IDENTITY, *sizes, repeats, threads,
+    p = Tiles(
+        repeats=REPEATED // (depth * panels), threads=threads, panels=panels, width=width,
+        depth=depth, a=a, w=w, out=out, bias=_aligned((1, width), dtype),
+        a_at=np.arange(TILE_ROWS) * depth, out_at=np.arange(TILE_ROWS) * width,
     )  # fmt: skip
 
     def run() -> float:
-        _repeat(*arguments)
+        every_thread(p, np.dtype(dtype), True, True)
         return 2.0 * threads * multiply_adds(dtype)
 
     return run
 
 
-@numba.njit(parallel=True, error_model="numpy")
-def _repeat(
-    bands, out, out_at, rows, panels, width, bias, a, a_at, w, depth, f,
-    a_size, w_size, out_size, repeats, threads,
-):  # fmt: skip
-    """Run the tile in every thread, on memory of its own."""
-    for thread in numba.prange(threads):
-        here, weights = (a, thread * a_size), (w, thread * w_size)
-        for _ in range(repeats):
-            call(
-                bands[AFFINE_BAND],
-                ((out, thread * out_size), out_at, rows, 0, panels, width, bias,
-                 here, a_at, weights, depth, here, a_at, weights, 0, f),
-            )  # fmt: skip
+class Tiles(Structure):
+    """The tile's operands, for each thread its own."""
+
+    repeats: Int
+    threads: Int
+    panels: Int
+    width: Int
+    depth: Int
+    a: Numbers  # (threads, TILE_ROWS, depth)
+    w: Numbers  # (threads, panels, depth, lanes)
+    out: Numbers  # (threads, TILE_ROWS, width)
+    bias: Numbers
+    a_at: Table
+    out_at: Table
+
+
+@twins
+def every_thread(p: Tiles):
+    """Run the tile in every thread."""
+    for thread in numba.prange(p.threads):
+        one_thread(p, thread)
+
+
+@native
+def one_thread(p: Tiles, thread: Int):
+    """Run the tile again and again."""
+    out = Rows(at(p.out, thread * TILE_ROWS * p.width), p.out_at)
+    numbers, w = at(p.a, thread * TILE_ROWS * p.depth), at(p.w, thread * p.depth * p.width)
+    a, none = Factor(numbers, p.a_at, w, p.depth), Factor(numbers, p.a_at, w, p.depth * 0)
+    for _ in range(p.repeats):
+        affine_band(out, TILE_ROWS, 0, p.panels, p.width, p.bias, a, none, IDENTITY)
 
 
 def _aligned(shape: tuple[int, int], dtype: str) -> np.ndarray:

@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 
+from ..forks import is_child
 from ..layout import Layout
 from . import dropout as _dropout
 from . import linear, recurrence
 from .marks import APART
 from .native import PLAIN
 from .parallel import packers, run, split, threads
-from .parallel import start_threads as start_threads
 from .products import ROWS_AT_ONCE, padded, product_size
 from .vectors import LANES, RELU, TANH
 
@@ -81,6 +81,17 @@ def time_major(
     apart = [layer[:, d : d + H] for layer in states for d in range(0, layer.shape[1], H)]
     together = np.stack([rows.reshape(*leading, H) for rows in apart])
     return np.ascontiguousarray(together.swapaxes(1, 2)) if swap else together
+
+
+def prepare(dtype: np.dtype, training: bool) -> None:
+    """Compile what large work needs besides what small work does, and start the threads."""
+    if is_child() or PLAIN:
+        return
+    kernels = [recurrence.rnn_forward, linear.linear_forward]
+    if training:
+        kernels += [recurrence.rnn_backward, linear.linear_backward, _dropout.dropout]
+    for kernel in kernels:
+        kernel.make(dtype, True)
 
 
 def _shape(dtype: np.dtype, N: int, *sizes: int) -> tuple[Any, ...]:

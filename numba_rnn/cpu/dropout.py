@@ -47,4 +47,3 @@ def drop(p: Drop, part: Int):
     for i in range(first, last):
         bits = scramble(start + uint64(GOLDEN) * uint64(i + 1)) >> uint64(11)
         p.out[i] = p.x[i] * p.scale[0] if int64(bits) >= p.least else 0
-

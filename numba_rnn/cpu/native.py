@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import dis
 import inspect
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -46,6 +47,15 @@ INT = ir.IntType(64)
 _compiling = threading.RLock()
 
 
+def _after_fork() -> None:
+    global _compiling
+    _compiling = threading.RLock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def _kind(annotation: Any, number: types.Type, names: dict[str, Any]) -> types.Type:
     """Numba's type for an annotation among such names, `number` being that of the dtype."""
     annotation = getattr(annotation, "__forward_arg__", annotation)  # in a NamedTuple
@@ -64,6 +74,7 @@ def _kind(annotation: Any, number: types.Type, names: dict[str, Any]) -> types.T
 
 
 # --- structures -----------------------------------------------------------------------------------
+
 
 class Structure:
     """Base of what kernels are given: arrays and integers by name, as the annotations say.
@@ -148,7 +159,7 @@ def at(typing, pointer, start):
 
 if PLAIN:
 
-    def at(pointer, start):  # noqa: F811
+    def at(pointer, start):
         """Return the rest of a flat array."""
         return pointer[start:]
 

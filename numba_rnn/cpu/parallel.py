@@ -115,12 +115,6 @@ def _blocks(batch: int, ways: int) -> int:
     return ways * max(1, -(-batch // (ways * SAMPLES_A_BLOCK)))
 
 
-def start_threads() -> None:
-    """Start the pool, ahead of the first work that is worth it."""
-    if not is_child():
-        numba.get_num_threads()
-
-
 def run(
     kernel: Twins, parts: int, p: Structure, dtype: np.dtype, work: float, shape: Hashable = None
 ) -> None:

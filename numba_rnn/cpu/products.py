@@ -88,16 +88,16 @@ def range_of(part, parts, count, multiple):
 
 
 @native
-def pack_transposed(packed: Numbers, w: Numbers, width: Int, depth: Int, lanes: Int, v0: Int, v1: Int):
+def pack_transposed(
+    packed: Numbers, w: Numbers, width: Int, depth: Int, lanes: Int, v0: Int, v1: Int
+):
     """Pack panels v0:v1 of B = wᵀ, where w is (width, depth)."""
     for v in range(v0, v1):
         panel = v * depth * lanes
         k = 0
         if (v + 1) * lanes <= width:
             while k + lanes <= depth:
-                transpose_square(
-                    at(packed, panel + k * lanes), at(w, v * lanes * depth + k), depth
-                )
+                transpose_square(at(packed, panel + k * lanes), at(w, v * lanes * depth + k), depth)
                 k += lanes
         while k < depth:
             for lane in range(lanes):
@@ -107,7 +107,9 @@ def pack_transposed(packed: Numbers, w: Numbers, width: Int, depth: Int, lanes: 
 
 
 @native
-def pack_straight(packed: Numbers, w: Numbers, width: Int, depth: Int, lanes: Int, v0: Int, v1: Int):
+def pack_straight(
+    packed: Numbers, w: Numbers, width: Int, depth: Int, lanes: Int, v0: Int, v1: Int
+):
     """Pack panels v0:v1 of B = w, which is (depth, width)."""
     for v in range(v0, v1):
         for k in range(depth):

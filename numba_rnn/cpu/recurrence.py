@@ -196,7 +196,7 @@ def pack_forward(p: Forward, part: Int):
 @native
 def forward_steps(p: Forward, task: Int):
     """All steps of one range of samples in one direction, or a thread's slice of them."""
-    d, n0, n1, own = share_of(p, task)
+    _, n0, n1, own = share_of(p, task)
     n, patience = n1 - n0, PATIENCE
     for s in range(p.L):
         n = alive(p, n0, n, s)
@@ -214,7 +214,7 @@ def forward_steps(p: Forward, task: Int):
 @native
 def forward_step(p: Forward, task: Int, s: Int, n: Int, k: Int):
     """Step s of n samples: slice k of the hidden units."""
-    d, n0, n1, own = share_of(p, task)
+    d, n0, _, own = share_of(p, task)
     N, I, H, D, lanes = p.N, p.I, p.H, p.D, p.lanes
     x_at = at(p.row_tables, 3 * (N * (d * p.slices + own) + n0))
     h_at, out_at = at(x_at, n), at(x_at, 2 * n)
@@ -277,7 +277,7 @@ def pack_backward(p: Backward, part: Int):
 @native
 def backward_steps(p: Backward, task: Int):
     """All steps, last first, of one range of samples in one direction, or a slice of them."""
-    d, n0, n1, own = share_of(p, task)
+    _, n0, n1, own = share_of(p, task)
     later, patience = 0, PATIENCE
     for s in range(p.L - 1, -1, -1):
         n = later  # samples that have a step s; of them, `later` have a step s + 1
@@ -354,7 +354,7 @@ def input_gradients(p: Backward, part: Int):
 
 @native
 def parameter_gradients(p: Backward, part: Int):
-    """dw_ih = Σ deltaᵀ·x, dw_hh = Σ deltaᵀ·h_{t-1}, db = Σ delta, for a part of the hidden units."""
+    """dw_ih = Σ deltaᵀ·x, dw_hh = Σ deltaᵀ·h_{t-1}, db = Σ delta for some hidden units."""
     I, H, D, lanes = p.I, p.H, p.D, p.lanes
     j0, j1 = range_of(part, p.parts, H, TILE_ROWS)
     units, width = j1 - j0, D * H

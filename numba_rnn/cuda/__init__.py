@@ -65,7 +65,7 @@ class Backend:
         self.library, self.walk = library, walk
         self._indices: WeakKeyDictionary[Layout, dict[Any, Any]] = WeakKeyDictionary()
 
-    def start_threads(self) -> None:
+    def prepare(self, dtype: np.dtype, training: bool) -> None:
         """Nothing: the GPU has its own."""
 
     def rows(self, array: Any, features: int) -> Any:

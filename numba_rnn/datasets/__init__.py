@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
+from importlib import resources
 from typing import NamedTuple
 
 import numpy as np
 
 __all__ = ["CO2", "JapaneseVowels", "load_co2", "load_japanese_vowels"]
 
-_HERE = Path(__file__).parent
 _TRAINING_UTTERANCES = 270
 
 
@@ -87,8 +87,8 @@ def load_co2() -> CO2:
     >>> print(dates[0], ppm[0])
     1958-03-29 316.1
     """
-    path = _HERE / "co2_weekly.csv"
-    dates, ppm = np.loadtxt(path, delimiter=",", skiprows=1, dtype=str, unpack=True)
+    file = _packaged("co2_weekly.csv")
+    dates, ppm = np.loadtxt(file, delimiter=",", skiprows=1, dtype=str, unpack=True)
     return CO2(dates.astype("datetime64[D]"), np.where(ppm == "", "nan", ppm).astype(float))
 
 
@@ -128,10 +128,15 @@ def load_japanese_vowels() -> JapaneseVowels:
     >>> len(X_train), len(X_test), X_train[0].shape, int(y_train[0])
     (270, 370, (20, 12), 1)
     """
-    with np.load(_HERE / "japanese_vowels.npz") as file:
+    with np.load(_packaged("japanese_vowels.npz")) as file:
         x = file["millionths"] / 1e6  # (9961, 12): the decimals that were published, to the bit
         ends = np.cumsum(file["lengths"], dtype=np.int64)
         y = file["speakers"].astype(np.int64)
     X = [part.copy() for part in np.split(x, ends[:-1])]
     k = _TRAINING_UTTERANCES
     return JapaneseVowels(X[:k], y[:k], X[k:], y[k:])
+
+
+def _packaged(name: str) -> io.BytesIO:
+    """Read a file of this package, which may be in a zip file or an application."""
+    return io.BytesIO(resources.files(__package__).joinpath(name).read_bytes())

@@ -22,7 +22,7 @@ from . import checks
 from .checkpoint import Checkpoint, digest
 from .checks import TargetForm
 from .network import Network
-from .sequences import Sequences, spread
+from .sequences import Sequences, spread, units
 from .series import columns
 from .training import History, Training
 
@@ -123,13 +123,15 @@ class RNNEstimator(BaseEstimator):
 
     def _series(self, X: Any, *, reset: bool) -> Sequences:
         """Return X as `Sequences`, unscaled; with reset take down what it looks like."""
-        names = None
+        X, names, axes = validation.unmasked("X", X), None, 0
         if checks.is_list_of_series(X):
             names = columns(list(X))
             rows, lengths = checks.series_list("X", X)
             x = Sequences.of(rows.reshape(len(rows), -1), lengths)
-        elif len(X.shape if hasattr(X, "shape") else np.shape(checks.plain("X", X))) == 3:
+        elif (axes := len(checks.shape("X", X))) == 3:
             x = _of_array(checks.array_3d("X", X))
+        elif axes > 3:
+            raise ValueError(f"X must have {checks.FORMS}, got shape {checks.shape('X', X)}")
         elif reset or self._table:  # a column is a step, and there must be as many as at first
             array = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32])
             self._table = True
@@ -143,10 +145,13 @@ class RNNEstimator(BaseEstimator):
             if names is not None:
                 self.feature_names_in_ = np.array(names, object)
         elif features != self.rnn_.input_size:
-            raise ValueError(
-                f"X has {features} features, but {type(self).__name__} is expecting "
-                f"{self.rnn_.input_size} features as input."
-            )
+            expected = self.rnn_.input_size
+            words = f"X has {features} features, but {type(self).__name__} is expecting {expected} "
+            words += "features as input."
+            if axes == 2:
+                words += " A table has one feature, in which a column is a time step"
+                words += checks.one_series(X) if checks.shape("X", X)[1] == expected else "."
+            raise ValueError(words)
         elif names is not None and not self._table:
             own = getattr(self, "feature_names_in_", None)
             if own is not None and names != own.tolist():
@@ -261,7 +266,8 @@ class RNNEstimator(BaseEstimator):
             self._build(x, rng, going_on)
             x, target = self._scaled(x), self._scaled_target(target)
             history = self._history(going_on)
-            history.n_iter = self.n_iter_ if going_on else 0
+            if going_on:  # an epoch of the same training, where another fit would be a new one
+                history.n_iter, history.best_loss = self.n_iter_, self.best_loss_
             training = Training(self._network(), settings, rng, history)
             if going_on and self._optimizer_state is not None:
                 training.resume_optimizer(self._optimizer_state)
@@ -285,11 +291,12 @@ class RNNEstimator(BaseEstimator):
         x = self._series(X, reset=not going_on)
         target = self._target(y, x, reset=not going_on, **options)
         if not going_on:
-            self.x_mean_, self.x_scale_ = self._spread(x.rows)
+            self.x_mean_, scale = self._spread(x.rows)
+            self.x_scale_ = units(scale)
         return x, target
 
     def _spread(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What is subtracted from each column, and what it is divided by."""
+        """What is subtracted from each column, and its scale, 0 where it is constant."""
         if self.standardize:
             return spread(rows)
         return np.zeros(rows.shape[1]), np.ones(rows.shape[1])
@@ -479,14 +486,14 @@ class RNNEstimator(BaseEstimator):
         return model
 
     def _history(self, going_on: bool) -> History:
+        """What a training begins with: the curves so far, and nothing that it could stall on.
+
+        The best loss and the best score of another fit, on other data, say nothing of this one.
+        """
         if not going_on:
             return History()
-        scores = list(self.validation_scores_ or ())
         return History(
-            loss_curve=list(self.loss_curve_),
-            validation_scores=scores,
-            best_loss=self.best_loss_,
-            best_score=max(scores, default=-math.inf),
+            loss_curve=list(self.loss_curve_), validation_scores=list(self.validation_scores_ or ())
         )
 
     def _take_down(self, training: Training) -> None:

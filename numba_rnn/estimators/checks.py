@@ -20,6 +20,9 @@ from .training import Settings
 
 SOLVERS = ("adam", "sgd", "rmsprop", "lbfgs")
 POOLINGS = ("last", "mean", "max")
+FORMS = (
+    "shape (n_samples, n_timesteps, n_features) or (n_samples, n_timesteps), or be a list of arrays"
+)
 
 
 def settings(parameters: Mapping[str, Any]) -> Settings:
@@ -138,6 +141,7 @@ def numbers(name: str, value: Any) -> np.ndarray:
 
 def plain(name: str, value: Any) -> np.ndarray:
     """Return an array_like as an array, be its rows of one length."""
+    value = validation.unmasked(name, value)
     try:
         return np.asarray(value)
     except ValueError as error:
@@ -151,11 +155,19 @@ def table(name: str, value: Any) -> np.ndarray:
     """Return a table (N, T), a column a time step, as an array (N, T, 1) of finite numbers."""
     array = numbers(name, value)
     if array.ndim != 2:
-        raise ValueError(
-            f"{name} must have shape (n_samples, n_timesteps, n_features) or (n_samples, "
-            f"n_timesteps), or be a list of arrays, got shape {array.shape}"
-        )
+        way = one_series(value) if array.ndim == 1 else ""
+        raise ValueError(f"{name} must have {FORMS}, got shape {array.shape}{way}")
     return array[:, :, None]
+
+
+def shape(name: str, value: Any) -> tuple[int, ...]:
+    """Return the shape of an array_like."""
+    return tuple(value.shape if hasattr(value, "shape") else np.shape(plain(name, value)))
+
+
+def one_series(value: Any) -> str:
+    """Say how one series alone is passed."""
+    return f"; for one series pass {'X[None]' if isinstance(value, np.ndarray) else '[X]'}"
 
 
 def array_3d(name: str, value: Any) -> np.ndarray:
@@ -181,11 +193,16 @@ def in_dtype(name: str, rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def kept_array(name: str, array: np.ndarray) -> np.ndarray:
-    """Return an array of finite numbers, which are positive where it is a scale."""
+    """Return an array of finite numbers, which are positive where it is a scale.
+
+    That of y may be 0, where y is constant.
+    """
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite")
-    if name.endswith("_scale_") and not (array > 0).all():
+    if name == "x_scale_" and not (array > 0).all():
         raise ValueError(f"{name} must be positive")
+    if name == "y_scale_" and not (array >= 0).all():
+        raise ValueError(f"{name} must be positive, or 0 where y is constant")
     return array
 
 
@@ -194,6 +211,11 @@ def kept_list(name: str, values: Any) -> list[float]:
     if not isinstance(values, list):
         raise TypeError(f"{name} must be a list of numbers, got {validation.describe(values)}")
     return [validation.real(f"{name}[{k}]", value) for k, value in enumerate(values)]
+
+
+def sample_weight(value: Any) -> Any:
+    """Return weights of a score, which scikit-learn checks but for masks."""
+    return validation.unmasked("sample_weight", value)
 
 
 @dataclass(frozen=True)
@@ -241,6 +263,7 @@ def target(y: Any, x: Sequences, *, labels: bool) -> tuple[np.ndarray, TargetFor
         raise ValueError(
             "This estimator requires y to be passed, but the target y is None."
         )  # the words that scikit-learn looks for
+    y = validation.unmasked("y", y)
     if is_list_of_series(y):
         check_consistent_length(x.lengths, y)
         rows, lengths = series_list("y", y, labels=labels)

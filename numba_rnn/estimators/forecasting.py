@@ -24,7 +24,7 @@ from . import checks, series
 from .backtesting import Backtest, run
 from .base import all_or_nothing
 from .differencing import difference, undo
-from .sequences import Sequences, spread
+from .sequences import ROUNDING, Sequences, spread, units
 from .series import Form, Series
 from .supervised import RNNRegressor
 from .training import Training
@@ -83,13 +83,15 @@ class RNNForecaster(BaseEstimator):
     feature_names_in_ : ndarray of str, shape (n_features_in_,)
         Where X was a frame, or a list of frames.
     y_mean_, y_scale_ : ndarray of float64, shape (n_series,)
-        Scaling of the differenced series.
+        Scaling of the differenced series. The scale of one that is constant where it is trained on
+        is that of all of it; 0 where all of it is constant, so that the constant is what is
+        forecast.
     x_mean_, x_scale_ : ndarray of float64, shape (n_features_in_,)
         Scaling of X.
     residuals_ : ndarray of float64, shape (origins, horizon)
         Truth minus forecast of the values held back, a row for each of the steps before them from
         which they were forecast, divided by y_scale_ of their series. No row where too little was
-        held back.
+        held back, and none of constant series beside others.
 
     Notes
     -----
@@ -265,6 +267,7 @@ class RNNForecaster(BaseEstimator):
         with all_or_nothing(self):
             if self.warm_start and self.__sklearn_is_fitted__():
                 self._check_going_on(plan, len(many), features, columns)
+                self._measure_constants(pairs, lags)
             else:
                 self.regressor_ = RNNRegressor()
                 self._measure(pairs, lags)
@@ -283,9 +286,9 @@ class RNNForecaster(BaseEstimator):
             training.run(inputs, targets)
         finally:
             self.regressor_._take_down(training)
-        self.residuals_ = np.concatenate(
-            [self._residuals(i, *pair) for i, pair in enumerate(pairs)]
-        )
+        # a constant says nothing of how far others may be from their forecast
+        telling = np.flatnonzero(self.y_scale_ > 0) if self.y_scale_.any() else range(len(pairs))
+        self.residuals_ = np.concatenate([self._residuals(i, *pairs[i]) for i in telling])
         return self
 
     def _checked_plan(self) -> _Plan:
@@ -346,14 +349,20 @@ class RNNForecaster(BaseEstimator):
         """Measure differences and X where they are trained on."""
         x = np.concatenate([one.x[: part.seen] for one, part in pairs])
         if self.standardize:
-            z = [difference(one.values[: part.seen], lags) for one, part in pairs]
-            measured = [spread(one[:, None]) for one in z]
-            self.y_mean_ = np.array([mean[0] for mean, _ in measured])
-            self.y_scale_ = np.array([scale[0] for _, scale in measured])
-            self.x_mean_, self.x_scale_ = spread(x)
+            measured = [_measured(one.values, part.seen, lags) for one, part in pairs]
+            self.y_mean_, self.y_scale_ = np.array(measured).T.copy()
+            self.x_mean_, scale = spread(x)
+            self.x_scale_ = units(scale)
         else:
             self.y_mean_, self.y_scale_ = np.zeros(len(pairs)), np.ones(len(pairs))
             self.x_mean_, self.x_scale_ = np.zeros(x.shape[1]), np.ones(x.shape[1])
+
+    def _measure_constants(self, pairs: list[tuple[Series, _Parts]], lags: list[int]) -> None:
+        """Scale series that were constant at first by what they are now."""
+        self.y_mean_, self.y_scale_ = self.y_mean_.copy(), self.y_scale_.copy()
+        for i in np.flatnonzero(self.y_scale_ == 0):
+            one, part = pairs[i]
+            self.y_mean_[i], self.y_scale_[i] = _measured(one.values, part.seen, lags)
 
     def _scaled_x(self, x: np.ndarray) -> np.ndarray:
         return (x - self.x_mean_) / self.x_scale_
@@ -364,7 +373,7 @@ class RNNForecaster(BaseEstimator):
         windows, train, validated, first = [], [], [], 0
         for i, (one, part) in enumerate(pairs):
             z = difference(one.values[: part.known], plan.lags)
-            z = (z - self.y_mean_[i]) / self.y_scale_[i]
+            z = (z - self.y_mean_[i]) / units(self.y_scale_[i])
             x = self._scaled_x(one.x[part.known - len(z) : part.known])
             windows.append(cut(z, x, plan.window, plan.at_once))
             train.append(first + np.arange(part.trained))
@@ -391,7 +400,7 @@ class RNNForecaster(BaseEstimator):
         x = rolling(self._scaled_x(one.x[part.known - w :]), w + h)
         truth = sliding_window_view(one.values[part.known :], h)
         forecast = self._forecast(values, x, np.full(len(truth), i))
-        return (truth - forecast) / self.y_scale_[i]
+        return (truth - forecast) / units(self.y_scale_[i])
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(getattr(self, "regressor_", None), "best_loss_")
@@ -416,7 +425,7 @@ class RNNForecaster(BaseEstimator):
         k, w, lags = self._plan.at_once, self._plan.window, self._plan.lags
         mean, scale = self.y_mean_[which, None], self.y_scale_[which, None]
         largest = np.finfo(self.rnn_.dtype).max
-        z = (difference(values, lags) - mean) / scale
+        z = (difference(values, lags) - mean) / units(scale)
         for done in range(0, x.shape[1] - w, k):
             ahead = self.regressor_.predict(joined(z[:, done:], x[:, done : done + w + k]))
             if not np.all(np.abs(ahead) <= largest):
@@ -458,12 +467,12 @@ class RNNForecaster(BaseEstimator):
         for i, table in enumerate(X):
             name, form = f"X[{i}]" if self._listed else "X", self._forms[i]
             index = None if form.last is None else form.index(rows)
-            table = series.table(name, table, rows, index)
+            table = series.table(name, table, steps, index, most=rows)
             if table.shape[1] != features:
                 raise ValueError(
                     f"{name} must have {features} columns, as in fit, got {table.shape[1]}"
                 )
-            found.append(table)
+            found.append(np.concatenate([table, np.repeat(table[-1:], rows - len(table), axis=0)]))
         return np.stack(found)
 
     def predict(self, steps: int, X: Any = None) -> Any:
@@ -474,8 +483,9 @@ class RNNForecaster(BaseEstimator):
         steps : int
             How many; there may be more than `horizon`.
         X : array_like or frame, shape (steps,) or (steps, F), or a list of such, optional
-            What is known beside them, if it was in `fit`. With ``strategy="direct"``, of all of
-            the horizon, or of as many whole horizons as the steps begin.
+            What is known beside them, if it was in `fit`. With ``strategy="direct"`` the network
+            reads X of as many whole horizons as the steps begin: X may have rows up to there, and
+            where it ends before, its last row stands for what is missing.
 
         Returns
         -------
@@ -537,11 +547,12 @@ class RNNForecaster(BaseEstimator):
         n = len(self.residuals_)
         rank = math.ceil(round((n + 1) * coverage, 9))
         if rank > n:
-            most = f"at most {n / (n + 1):.3g}" if n else "left out"
+            needed = math.ceil(round(coverage / (1 - coverage), 9))
             raise ValueError(
-                f"coverage must be {most} with {n} residuals held back for each step, got "
-                f"{coverage}; raise calibration_fraction, now {self.calibration_fraction}, or give "
-                "a longer series"
+                f"{needed} residuals must be held back for each step for intervals of coverage "
+                f"{coverage:g}, got {n}; raise calibration_fraction, now "
+                f"{self.calibration_fraction}, or give a longer series"
+                + (f", or ask for a coverage of at most {n / (n + 1):.3g}" if n else "")
             )
         width = np.sort(np.abs(self.residuals_), axis=0)[rank - 1, :steps]
         values = self._ahead(steps, self._future(steps, X))
@@ -685,6 +696,19 @@ class RNNForecaster(BaseEstimator):
                 raise ValueError(f"feature_names_in must be {features} names")
             model.feature_names_in_ = np.array(names, object)
         return model
+
+
+def _measured(values: np.ndarray, seen: int, lags: list[int]) -> tuple[float, float]:
+    """Return mean and scale of the differences of a series of which the first values are seen.
+
+    The unit of a series that changes only after them has to come from there; the network, which
+    sees a constant, learns nothing from it.
+    """
+    rounding = ROUNDING * 2 ** min(len(lags), 50) * np.abs(values).max()
+    mean, scale = spread(difference(values[:seen], lags)[:, None], rounding)
+    if scale[0] == 0:
+        scale = spread(difference(values, lags)[:, None], rounding)[1]
+    return float(mean[0]), float(scale[0])
 
 
 _ARRAYS = ("_values", "_x", "y_mean_", "y_scale_", "x_mean_", "x_scale_", "residuals_")

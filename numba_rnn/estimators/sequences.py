@@ -134,11 +134,29 @@ def pack(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, Layout]:
     return table[real], Layout(int(ends[-1]), step_row, place, lengths, place)
 
 
-def spread(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each column, in float64; 1 for a column that is constant."""
-    constant = rows.max(axis=0) == rows.min(axis=0)  # rounding would find a spread there too
-    mean = np.where(constant, rows[0], rows.mean(axis=0, dtype=np.float64))
+ROUNDING = 4 * np.finfo(np.float64).eps  # of a value in float64, and of the sums it came from
+
+
+def spread(
+    rows: np.ndarray, rounding: np.ndarray | float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column, in float64.
+
+    The deviation is 0 for a column that is constant but for rounding: by `rounding`, or a few of
+    the last bits of its values.
+    """
+    lowest, highest = rows.min(axis=0), rows.max(axis=0)
+    size = np.maximum(np.abs(lowest), np.abs(highest))
+    with np.errstate(over="ignore"):  # of a range that is infinite it is none
+        width = highest - lowest
+    constant = width <= (ROUNDING * size if rounding is None else rounding)
+    mean = np.where(lowest == highest, rows[0], rows.mean(axis=0, dtype=np.float64))
     distance = np.abs(rows - mean)
     unit = np.where(constant, 1.0, distance.max(axis=0))  # so that no square overflows
     scale = unit * np.sqrt(np.mean((distance / unit) ** 2, axis=0))
-    return mean, np.where(constant, 1.0, scale)
+    return mean, np.where(constant, 0.0, scale)
+
+
+def units(scale: np.ndarray) -> np.ndarray:
+    """Return what values are divided by: their scale, or 1 where they are constant."""
+    return np.where(scale == 0, 1.0, scale)

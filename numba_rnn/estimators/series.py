@@ -47,12 +47,16 @@ class Form:
     Attributes
     ----------
     last : pandas.Index or None
-        The last entry of the index, which knows its freq; None for arrays.
+        The last entry of the index, which knows its freq; None for arrays. In a time zone the last
+        one whose time the clock shows, and shows once.
     name : hashable
+    beyond : int
+        Entries of the index after that one.
     """
 
     last: Any = None
     name: Any = None
+    beyond: int = 0
 
     def index(self, steps: int) -> Any:
         """Continue the index."""
@@ -63,7 +67,21 @@ class Form:
             return pd.period_range(last[0] + 1, periods=steps, name=last.name)
         if isinstance(last, pd.RangeIndex):
             first = last.start + last.step
+            if first + (steps - 1) * last.step > _LARGEST:
+                raise ValueError(
+                    f"steps must not continue the index beyond {_LARGEST}, got {steps} after "
+                    f"{last.start}"
+                )
             return pd.RangeIndex(first, first + steps * last.step, last.step, name=last.name)
+        steps += self.beyond
+        if getattr(last, "tz", None) is not None and not _is_span(last.freq):
+            wall = pd.date_range(
+                last[0].tz_localize(None), periods=steps + 1, freq=last.freq, name=last.name
+            )[1:].as_unit(last.unit)
+            found, plain = _on_the_clock(wall, last.tz)
+            if plain.all():  # or else the freq is not that of an index of pandas
+                found = pd.DatetimeIndex(found, freq=last.freq)
+            return found[self.beyond :]
         regular = pd.date_range if isinstance(last, pd.DatetimeIndex) else pd.timedelta_range
         longer = regular(last[0], periods=steps + 1, freq=last.freq, name=last.name)
         return longer[1:].as_unit(last.unit)
@@ -82,21 +100,36 @@ class Form:
     # --- for files ------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any] | None:
-        """Return all of it in JSON's types; names other than str and int are left out."""
+        """Return all of it in JSON's types; names other than str and int are left out.
+
+        Raises
+        ------
+        ValueError
+            If the freq is none that can be written down.
+        """
         last = self.last
         if last is None:
             return None
         config = {"kind": type(last).__name__, "name": _plain(self.name), "of": _plain(last.name)}
         if config["kind"] == "RangeIndex":
             return config | {"last": last.start, "step": last.step}
-        config |= {"last": str(last[0]), "freq": last.freqstr}
+        config |= {"last": str(last[0]), "freq": _plain_freq(last)}
+        if self.beyond:
+            config["beyond"] = self.beyond
         if config["kind"] != "PeriodIndex":
             config["unit"] = last.unit
         if getattr(last, "tz", None) is not None:
             config["zone"] = str(last.tz)
-        again = type(self).build(config).last
-        if again.freq != last.freq or not again.equals(last):  # holidays of one's own, for one
-            raise ValueError(f"a file can't hold this index, whose freq is {last.freq!r}")
+        try:
+            again = type(self).build(config).last
+        except (TypeError, ValueError):  # what pandas names in words that it can't read
+            again = None
+        if again is None or again.freq != last.freq or not again.equals(last):
+            # holidays of one's own, for one, have the name of another freq
+            raise ValueError(
+                f"a file can't hold this index, whose freq is {last.freq!r}; pickle the model, or "
+                "fit it to a series without an index"
+            )
         return config
 
     @classmethod
@@ -111,7 +144,12 @@ class Form:
         if kind == "RangeIndex":
             step = validation.positive_int("step", config["step"])
             return cls(pd.RangeIndex(last, last + step, step, name=of), name)
-        options = {"freq": config["freq"], "name": of}
+        freq = config["freq"]
+        if isinstance(freq, dict):
+            if not all(type(value) is int for value in freq.values()):
+                raise TypeError(f"freq must hold integers, got {validation.describe(freq)}")
+            freq = pd.DateOffset(**freq)
+        options = {"freq": freq, "name": of}
         if kind == "PeriodIndex":
             return cls(pd.PeriodIndex([last], **options), name)
         if kind == "TimedeltaIndex":
@@ -124,7 +162,74 @@ class Form:
             if config["zone"].startswith("dateutil"):  # whose zones can be any file
                 raise ValueError(f"zone must be one of zoneinfo, got {config['zone']!r}")
             stamp = stamp.tz_convert(config["zone"])
-        return cls(pd.DatetimeIndex(stamp, **options), name)
+        beyond = config.get("beyond", 0)
+        if beyond:
+            beyond = validation.positive_int("beyond", beyond)
+        return cls(pd.DatetimeIndex(stamp, **options), name, beyond)
+
+
+_LARGEST = int(np.iinfo(np.int64).max)  # of a RangeIndex
+
+
+def _plain_freq(index: Any) -> str | dict[str, int]:
+    """Return a freq in JSON's types: its name, or the numbers of an offset that has none."""
+    import pandas as pd
+
+    freq = index.freq
+    if type(freq) is pd.DateOffset and not freq.normalize:
+        if all(type(value) is int for value in freq.kwds.values()):
+            return {"n": freq.n, **freq.kwds}
+    return index.freqstr
+
+
+# --- the clock of a time zone -------------------------------------------------------------------
+
+
+def _is_span(freq: Any) -> bool:
+    """Whether steps are spans of hours or less, not days or months as a clock and calendar have."""
+    import pandas as pd
+
+    return isinstance(freq, pd.offsets.Tick) and not isinstance(freq, pd.offsets.Day)
+
+
+def _on_the_clock(wall: Any, zone: Any) -> tuple[Any, np.ndarray]:
+    """Return when the clock of a zone shows some times, and which of them it shows once.
+
+    A time that it skips is the first one after it: midnight, where a day begins at one. Of a time
+    that it shows twice this is the first.
+    """
+    options = {"tz": zone, "nonexistent": "shift_forward"}
+    first, second = (
+        wall.tz_localize(**options, ambiguous=np.full(len(wall), summer))
+        for summer in (True, False)
+    )
+    return first, np.asarray((first == second) & (first.tz_localize(None) == wall))
+
+
+def _last_on_the_clock(index: Any, freq: Any) -> tuple[Any, int] | None:
+    """Return the last entry that a clock shows once, and how many come after it.
+
+    None where the steps are not regular.
+    """
+    import pandas as pd
+
+    wall = index.tz_localize(None)
+    if freq is None:  # it may have skipped times: the same time of every day, or one after it
+        days = wall.normalize()
+        wall = days + (wall - days).min()
+        freq = _freq(wall)
+        if freq is None or not (_on_the_clock(wall, index.tz)[0] == index).all():
+            return None
+    plain = _on_the_clock(wall, index.tz)[1]
+    if freq.n <= 0 or not plain.any():
+        return None
+    k = int(np.flatnonzero(plain)[-1])
+    return pd.DatetimeIndex(index[k : k + 1], freq=freq, name=index.name), len(index) - 1 - k
+
+
+def _freq(index: Any) -> Any:
+    """Return the freq of dates or time spans; None where their steps differ."""
+    return type(index)(index, freq="infer").freq if index.freq is None else index.freq
 
 
 # --- in -----------------------------------------------------------------------------------------
@@ -160,34 +265,45 @@ def one(y_name: str, y: Any, x_name: str, X: Any) -> Series:
     """Return one series with its rows of X."""
     values = _numbers(y_name, y)
     if values.ndim != 1:
-        way = f"{y_name}.squeeze()" if hasattr(y, "squeeze") else f"{y_name}.to_series()"
-        one_column = values.ndim == 2 and values.shape[1] == 1 and hasattr(y, "shape")
+        way = ""
+        if values.ndim == 2 and isinstance(y, (list, tuple)):
+            way = f"; for a list of series pass [np.asarray(one) for one in {y_name}]"
+        elif values.ndim == 2 and values.shape[1] == 1:
+            column = f"{y_name}.squeeze()" if hasattr(y, "squeeze") else f"{y_name}.to_series()"
+            way = f"; pass {column}"
         raise ValueError(
-            f"{y_name} must be one series, shape (n,), or a list of such, got shape {values.shape}"
-            + (f"; pass {way}" if one_column else "")
+            f"{y_name} must be one series, shape (n,), or a list of such arrays, got shape "
+            f"{values.shape}{way}"
         )
     index = _index(y)
     x = np.empty((len(values), 0)) if X is None else table(x_name, X, len(values), index)
     if index is None:
         return Series(values, x, Form())
-    return Series(values, x, Form(_last(y_name, index), y.name))
+    last, beyond = _last(y_name, index)
+    return Series(values, x, Form(last, y.name, beyond))
 
 
-def table(name: str, X: Any, rows: int, index: Any = None) -> np.ndarray:
-    """Return a table of so many rows, (rows, F); its index, if both have one, must be the same."""
+def table(name: str, X: Any, rows: int, index: Any = None, most: int | None = None) -> np.ndarray:
+    """Return a table of so many rows, (rows, F); its index, if both have one, must be the same.
+
+    With `most` there may be more rows, up to so many.
+    """
     values = _numbers(name, X)
     if values.ndim == 1:
         values = values[:, None]
     if values.ndim != 2 or values.shape[1] == 0:
         raise ValueError(f"{name} must have shape (rows, columns), got {values.shape}")
-    if len(values) != rows:
-        raise ValueError(f"{name} must have {rows} rows, one a step, got {len(values)}")
+    if not rows <= len(values) <= (most or rows):
+        beside = f', or up to {most} as strategy="direct" reads' if (most or rows) > rows else ""
+        raise ValueError(f"{name} must have {rows} rows, one a step{beside}, got {len(values)}")
     own = _index(X)
-    if index is not None and own is not None and not own.equals(index):
-        k = int(np.argmin(own == index)) if len(own) == len(index) else 0
-        raise ValueError(
-            f"{name} must have the index of its series, {index[k]} in row {k}, got {own[k]}"
-        )
+    if index is not None and own is not None:
+        index = index[: len(values)]
+        if not _same(own, index):
+            k = int(np.argmin(own == index)) if len(own) == len(index) else 0
+            raise ValueError(
+                f"{name} must have the index of its series, {index[k]} in row {k}, got {own[k]}"
+            )
     return values
 
 
@@ -209,14 +325,8 @@ def columns(X: Any) -> list[str] | None:
 
 
 def _numbers(name: str, value: Any) -> np.ndarray:
-    """Return finite numbers in float64."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "iufO" or array.ndim == 0:
-        raise TypeError(f"{name} must hold real numbers, got {validation.describe(value)}")
-    try:
-        array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must hold real numbers, got {error}") from error
+    """Return finite numbers in float64; True is 1 and False 0."""
+    array = _floats(name, value) if (held := _held(value)) is None else _frame(name, held)
     bad = ~np.isfinite(array)
     if bad.any():
         where = tuple(np.argwhere(bad)[0].tolist())
@@ -227,43 +337,130 @@ def _numbers(name: str, value: Any) -> np.ndarray:
     return array
 
 
+def _floats(name: str, value: Any) -> np.ndarray:
+    """Return real numbers in float64, whatever holds them but a frame."""
+    try:
+        array = np.asarray(validation.unmasked(name, value))
+    except ValueError as error:
+        if not isinstance(value, (list, tuple)) or "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(
+            f"{name} must be an array or a list of arrays, got a list of lists of different "
+            f"lengths; where each is a series pass [np.asarray(one) for one in {name}]"
+        ) from error
+    words = array.dtype.kind == "O" and any(isinstance(entry, (str, bytes)) for entry in array.flat)
+    if array.dtype.kind not in "biufO" or array.ndim == 0 or words:
+        raise TypeError(f"{name} must hold real numbers, got {validation.describe(value)}")
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must hold real numbers, got {error}") from error
+
+
+def _frame(name: str, held: list[tuple[Any, Any]]) -> np.ndarray:
+    """Return the columns of a frame side by side, each converted on its own."""
+    found, wrong = [], []
+    for label, column in held:
+        try:
+            found.append(_floats(name, column))
+        except TypeError:
+            wrong.append(f"{label!r} of dtype {column.dtype}")
+    if wrong:
+        raise TypeError(f"{name} must hold real numbers, got the columns {', '.join(wrong)}")
+    return np.stack(found, axis=1)
+
+
+def _held(value: Any) -> list[tuple[Any, Any]] | None:
+    """Return the columns of a frame of pandas or polars with their names, None of anything else."""
+    names = getattr(value, "columns", None)
+    if names is None or len(names) == 0:
+        return None
+    if hasattr(value, "iloc"):
+        return [(name, value.iloc[:, k]) for k, name in enumerate(names)]
+    if hasattr(value, "get_columns"):
+        return [(column.name, column) for column in value.get_columns()]
+    return None
+
+
 def _index(value: Any) -> Any:
     """Return the index of a pandas object, None of anything else."""
     pd = sys.modules.get("pandas")
     return value.index if pd and isinstance(value, (pd.Series, pd.DataFrame)) else None
 
 
-def _last(name: str, index: Any) -> Any:
-    """Return the last entry of an index as one that knows how to go on."""
+def _same(own: Any, index: Any) -> bool:
+    """Whether two indices of pandas are one, in whatever resolution their times are kept."""
+    if own.equals(index):
+        return True
+    import pandas as pd
+
+    times = type(own) is type(index) and isinstance(own, (pd.DatetimeIndex, pd.TimedeltaIndex))
+    return times and len(own) == len(index) and bool((own == index).all())
+
+
+def _last(name: str, index: Any) -> tuple[Any, int]:
+    """Return the last entry of an index that knows how to go on, and how many are after it."""
     import pandas as pd
 
     wrong = ""
     if not len(index):  # whoever sees that it is too short will say so
-        return pd.RangeIndex(1)
-    if isinstance(index, pd.PeriodIndex):
+        return pd.RangeIndex(1), 0
+    if _has_missing(index):
+        wrong = " with missing entries"
+    elif isinstance(index, pd.PeriodIndex):
         if (index[1:] == index[:-1] + 1).all():
-            return index[-1:]
+            return index[-1:], 0
         wrong = " with gaps"
     elif isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex)):
-        freq = index.freq
-        if freq is None:  # None again where the steps differ
-            freq = type(index)(index, freq="infer").freq
-        if freq is not None and freq.n > 0:
-            return type(index)(index[-1:], freq=freq, name=index.name)
+        freq = _freq(index)
+        if getattr(index, "tz", None) is not None and not _is_span(freq):
+            found = _last_on_the_clock(index, freq)
+            if found is not None:
+                return found
+        elif freq is not None and freq.n > 0:
+            return type(index)(index[-1:], freq=freq, name=index.name), 0
         wrong = " without regular steps"
     elif pd.api.types.is_integer_dtype(index.dtype):
-        steps = np.unique(np.diff(index.to_numpy()))
+        values = index.to_numpy().astype(object)  # whose differences are what they are in any dtype
+        steps = np.unique(np.diff(values))
         step = index.step if isinstance(index, pd.RangeIndex) else steps[0] if len(steps) else 1
         if len(steps) <= 1 and step > 0:
             last = int(index[-1])
-            return pd.RangeIndex(last, last + int(step), int(step), name=index.name)
+            if last + step > _LARGEST:
+                raise ValueError(
+                    f"the index of {name} must end where a forecast can go on below "
+                    f"{_LARGEST}, got {last} with steps of {step}"
+                )
+            return pd.RangeIndex(last, last + int(step), int(step), name=index.name), 0
         wrong = " without regular steps"
     raise ValueError(
         f"the index of {name} must be dates, periods, time spans or integers at regular, rising "
         f"steps, so that a forecast can continue it, got a {type(index).__name__} of dtype "
-        f"{index.dtype}{wrong}; pass {name}.asfreq(...) without gaps, or {name}.to_numpy() "
-        "for a forecast without an index"
+        f"{index.dtype}{wrong}; pass {_way_out(name, index)}{name}.to_numpy() for a forecast "
+        "without an index"
     )
+
+
+def _has_missing(index: Any) -> bool:
+    """Whether an entry is missing; those of several levels are refused anyway."""
+    return index.nlevels == 1 and index.hasnans
+
+
+def _way_out(name: str, index: Any) -> str:
+    """Say how an index gets regular steps, where that can be told."""
+    import pandas as pd
+
+    times = isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex, pd.PeriodIndex))
+    if _has_missing(index) or not (times or pd.api.types.is_integer_dtype(index.dtype)):
+        return ""
+    if not index.is_unique:
+        return f"{name}.groupby(level=0).mean(), or whatever makes one value of each step, or "
+    if not index.is_monotonic_increasing:
+        return f"{name}.sort_index(), or "
+    if isinstance(index, pd.PeriodIndex):
+        whole = f"pd.period_range({name}.index[0], {name}.index[-1])"
+        return f"{name}.reindex({whole}) with its gaps filled, or "
+    return f"{name}.asfreq(...) with its gaps filled, or " if times else ""
 
 
 def _plain(name: Any) -> str | int | None:

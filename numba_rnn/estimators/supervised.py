@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from . import checks, objectives, wording
 from .base import RNNEstimator, has_epochs
-from .sequences import Sequences
+from .sequences import Sequences, units
 
 EXPECTED_FAILED_CHECKS: dict[str, dict[str, str]] = {"RNNClassifier": {}, "RNNRegressor": {}}
 """Checks of scikit-learn that contradict what a series is: class name -> {check: reason}."""
@@ -217,10 +217,11 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
         -------
         float
         """
+        weights = checks.sample_weight(sample_weight)
         readout, x = self._readout(X)
         truth, _ = checks.target(y, x, labels=True)
         predicted = self.classes_[readout.argmax(axis=1)]
-        return float(accuracy_score(truth[:, 0], predicted, sample_weight=sample_weight))
+        return float(accuracy_score(truth[:, 0], predicted, sample_weight=weights))
 
 
 class RNNRegressor(RegressorMixin, RNNEstimator):
@@ -237,7 +238,8 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
     ----------
     {wording.ATTRIBUTES.format(loss="the squared error of scaled targets", score="R²")}
     y_mean_, y_scale_ : ndarray of float64, shape (n_targets,)
-        What the readout is undone by: y = readout · y_scale_ + y_mean_.
+        What the readout is undone by: y = readout · y_scale_ + y_mean_. The scale of a target that
+        is constant is 0, so that the constant is what is predicted.
 
     See Also
     --------
@@ -283,7 +285,16 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
             self.y_mean_, self.y_scale_ = self._spread(rows)
         elif (form.steps, rows.shape[1]) != (self._form.steps, self.head_.out_features):
             raise ValueError("y must have the form that it had at first")
+        else:
+            self._measure_constants(rows)
         return rows
+
+    def _measure_constants(self, rows: np.ndarray) -> None:
+        """Scale targets that were constant at first by what they are now."""
+        if (constant := self.y_scale_ == 0).any():
+            mean, scale = self._spread(rows)
+            self.y_mean_ = np.where(constant, mean, self.y_mean_)
+            self.y_scale_ = np.where(constant, scale, self.y_scale_)
 
     @available_if(has_epochs)
     def partial_fit(self, X: Any, y: Any) -> Self:
@@ -315,7 +326,7 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
         return len(self.y_mean_)
 
     def _scaled_target(self, target: np.ndarray) -> np.ndarray:
-        scaled = (target - self.y_mean_) / self.y_scale_
+        scaled = (target - self.y_mean_) / units(self.y_scale_)
         return checks.in_dtype("y", scaled, self.rnn_.dtype)
 
     def _score(self, target: np.ndarray, readout: np.ndarray) -> float:
@@ -360,6 +371,7 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
         float
             Mean over the targets where there are several.
         """
+        weights = checks.sample_weight(sample_weight)
         values, x = self._numbers(X)
         truth, _ = checks.target(y, x, labels=False)
-        return float(r2_score(truth, values, sample_weight=sample_weight))
+        return float(r2_score(truth, values, sample_weight=weights))

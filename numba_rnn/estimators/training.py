@@ -39,7 +39,10 @@ class Settings:
 
 @dataclass
 class History:
-    """What came out of the epochs so far."""
+    """What came out of the epochs so far.
+
+    The curves may begin with those of fits before; all else is of this fit alone.
+    """
 
     n_iter: int = 0
     loss_curve: list[float] = field(default_factory=list)

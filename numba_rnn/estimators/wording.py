@@ -49,7 +49,8 @@ PARAMETERS = """Parameters
         Whether each feature is scaled to mean 0 and standard deviation 1 over all steps of the
         training data{also}.
     warm_start : bool, default False
-        Whether `fit` goes on from the weights, and the scaling, of the last one.
+        Whether `fit` goes on from the weights, and the scaling, of the last one. When to stop and
+        which weights are best is found anew.
     random_state : int, RandomState instance or None, default None
         Source of initial weights, order of series, dropout and what is held back. The same number
         gives the same model to the last bit.
@@ -70,13 +71,13 @@ ATTRIBUTES = """n_features_in_ : int
     feature_names_in_ : ndarray of str
         Where X was a frame with names, or a list of frames.
     loss_curve_ : list of float
-        Mean loss of each epoch, {loss}.
+        Mean loss of each epoch, {loss}; a warm start goes on with it.
     validation_scores_ : list of float or None
         {score} of what is held back after each epoch; None without early stopping.
     best_loss_ : float
-        Smallest of loss_curve_.
+        Smallest loss of the last `fit`, and of calls of `partial_fit` after it.
     n_iter_ : int
-        Epochs.
+        Epochs of the last `fit`, and of calls of `partial_fit` after it.
     rnn_ : RNN
     head_ : Linear
         The network, which takes x = (X - x_mean_) / x_scale_.

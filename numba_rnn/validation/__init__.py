@@ -4,7 +4,7 @@ Each function names the argument, says what was expected and shows what came. Ch
 any work, so that a refused call has changed nothing.
 """
 
-from .arrays import any_array, features, parameter, shape_of, shaped, state
+from .arrays import any_array, features, parameter, shape_of, shaped, state, unmasked
 from .sequences import (
     decreasing_lengths,
     index_array,
@@ -89,4 +89,5 @@ __all__ = [
     "shaped",
     "state",
     "total_length",
+    "unmasked",
 ]

@@ -11,6 +11,33 @@ from .. import dispatch
 from ..dispatch import CPU
 from .values import FLOAT_DTYPES, describe
 
+# --- masks --------------------------------------------------------------------------------------
+
+
+def unmasked(name: str, value: Any) -> Any:
+    """Return what may be computed with as it stands: no masked entry, whose value is no value.
+
+    NumPy drops a mask wherever it makes a plain array, and what lies under it would be taken as a
+    number. A masked array that masks nothing becomes a plain one, in the same memory. Lists are
+    looked through, and are what they were.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        count = int(np.count_nonzero(np.ma.getmaskarray(value)))
+        if count:
+            raise ValueError(
+                f"{name} must have no masked entries, got {count} of {value.size}: leave them out, "
+                f"as {name}.compressed() does of one axis, or fill them, as with "
+                f"{name}.filled(value)"
+            )
+        return value.data
+    listed = isinstance(value, (list, tuple))
+    if listed or (isinstance(value, np.ndarray) and value.dtype == object and value.ndim == 1):
+        for k, entry in enumerate(value):
+            if isinstance(entry, (list, tuple, np.ma.MaskedArray)):
+                unmasked(f"{name}[{k}]", entry)
+    return value
+
+
 # --- parameters ---------------------------------------------------------------------------------
 
 
@@ -54,9 +81,10 @@ def at(name: str, value: Any, place: str, owner: str) -> Any:
     A GPU array is returned as what can be sliced and reshaped: without torch's record of
     gradients, and as Numba's device array where it is of no library that is known.
     """
+    value = unmasked(name, value)
     found = dispatch.place(value)
     library = dispatch.library(value)
-    if found is None or isinstance(value, np.ma.MaskedArray):
+    if found is None:
         raise TypeError(f"{name} must be {_array_at(place)}, got {describe(value)}")
     if not dispatch.agree(found, place):
         fix = f"move {name} with {dispatch.how_to_move(name, value, place)}"
@@ -82,11 +110,15 @@ def _array_at(place: str) -> str:
 
 
 def on_host(name: str, value: Any, words: str) -> np.ndarray:
-    """Return what NumPy makes of a value; what lies on a GPU is never copied silently."""
+    """Return what NumPy makes of a value; what lies on a GPU is never copied silently.
+
+    Nor is a mask dropped.
+    """
     if dispatch.on_gpu(value):
         fix = dispatch.how_to_move(name, value, CPU)
         got = f"{describe(value)} on the GPU"
         raise TypeError(f"{name} must be {words} on the CPU, got {got}: copy it with {fix}")
+    value = unmasked(name, value)
     try:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -112,7 +144,8 @@ def floats(name: str, value: Any, dtype: np.dtype, place: str = CPU) -> Any:
 
 def _floats_elsewhere(name: str, value: Any, dtype: np.dtype, place: str) -> tuple[Any, Any]:
     """Array and dtype, of a subclass of NumPy's array or of an array on a GPU."""
-    if dispatch.place(value) is None or isinstance(value, np.ma.MaskedArray):
+    value = unmasked(name, value)
+    if dispatch.place(value) is None:
         fix = f"np.asarray({name}, dtype=np.{dtype.name})"
         if place != CPU:
             fix = f"cupy.asarray({name}, dtype=np.{dtype.name})"
@@ -171,6 +204,7 @@ def float_array(name: str, value: Any) -> Any:
     """Return an array of float32 or float64, on the CPU or a GPU, as it is; refuse the rest."""
     if not isinstance(value, np.ndarray) and not dispatch.on_gpu(value):
         raise TypeError(f"{name} must be a NumPy array, got {describe(value)}")
+    value = unmasked(name, value)
     if dtype_of(value) not in FLOAT_DTYPES:
         fix = dispatch.how_to_cast(name, value, np.dtype(np.float32))
         raise TypeError(
