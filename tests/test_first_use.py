@@ -74,6 +74,6 @@ assert loaded
 compiled.buffer.clear()
 loaded.clear()
 use("{dtype}", {training})
-assert not compiled.buffer and not loaded, (compiled.buffer[:1], loaded)
+assert not compiled.buffer and not loaded, (compiled.buffer[:1], [c._name for c in loaded])
 """
     python(LISTEN + USES + code, NUMBA_NUM_THREADS=2)

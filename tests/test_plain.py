@@ -24,7 +24,8 @@ def calls():
                 output = tape.output.data if kind == "packed" else tape.output
                 x_gradient = grads.input.data if kind == "packed" else grads.input
                 yield output, tape.h_n, x_gradient, grads.h_0, grads.flat, grads.states
-    cell, linear = nr.RNNCell(3, 5, dtype=np.float64, rng=0), nr.Linear(20, 3, dtype=np.float64, rng=0)
+    cell = nr.RNNCell(3, 5, dtype=np.float64, rng=0)
+    linear = nr.Linear(20, 3, dtype=np.float64, rng=0)
     x, h = np.linspace(-1, 1, 12).reshape(4, 3), np.linspace(1, -1, 20).reshape(4, 5)
     tape = cell.forward(x, h)
     grads = tape.backward(h)
@@ -57,7 +58,7 @@ def test_plain_python_computes_the_same(tmp_path):
 
 
 def test_plain_python_meets_at_marks():
-    """A sample whose hidden units are shared: each slice comes in its turn, with the same result."""
+    """A sample whose hidden units are shared: each slice comes in its turn."""
     code = """
 import numpy as np
 import numba_rnn as nr

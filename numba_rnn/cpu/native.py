@@ -350,6 +350,7 @@ class Twins:
             names = {"body": body, "structure_at": _structure_at(kind)}
             name = f"{self.__name__}-{'parallel' if parallel else 'serial'}-{dtype}"
             entry = jitted(_copy(_enter, names), name, **OPTIONS)
+            entry.compile((types.int64, types.boolean))
             return self._entries.setdefault((dtype, parallel), entry)
 
 
@@ -370,14 +371,14 @@ def let_go(typing, release):
 
     def codegen(context, builder, signature, values):
         state = cgutils.alloca_once_value(builder, INT(0))
-        with builder.if_then(builder.trunc(values[0], ir.IntType(1))):
+        with builder.if_then(values[0]):
             save = cgutils.get_or_insert_function(
                 builder.module, ir.FunctionType(INT, []), "PyEval_SaveThread"
             )
             builder.store(builder.call(save, []), state)
         return builder.load(state, typ=INT)
 
-    return types.int64(types.int64), codegen
+    return types.int64(types.boolean), codegen
 
 
 @intrinsic
