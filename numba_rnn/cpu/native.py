@@ -342,6 +342,8 @@ class Twins:
     def make(self, dtype: np.dtype, parallel: bool) -> Callable:
         """Compile a twin, or load it from the cache, with all that it calls."""
         with _compiling:
+            if (dtype, parallel) in self._entries:
+                return self._entries[dtype, parallel]
             if parallel:
                 get_num_threads()  # starts the pool: code that comes from the cache would not
             _make_called(self.function, dtype)
@@ -351,7 +353,8 @@ class Twins:
             name = f"{self.__name__}-{'parallel' if parallel else 'serial'}-{dtype}"
             entry = jitted(_copy(_enter, names), name, **OPTIONS)
             entry.compile((types.int64, types.boolean))
-            return self._entries.setdefault((dtype, parallel), entry)
+            self._entries[dtype, parallel] = entry
+            return entry
 
 
 def twins(function: Callable) -> Twins:

@@ -143,7 +143,8 @@ def run(
 
 def _launch(kernel: Twins, p: Structure, dtype: np.dtype) -> None:
     """Call a kernel in the threads that are available."""
-    kernel.make(dtype, True)  # starts the pool; before, nobody knows which layer it will be
+    if _layer() is None:
+        kernel.make(dtype, True)  # starts the pool; before, nobody knows which layer it will be
     if _layer() in ("omp", "tbb"):
         _with_threads(kernel, p, dtype)
         return
