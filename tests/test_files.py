@@ -134,7 +134,7 @@ try:
 except ModuleNotFoundError as error:
     print(error)
 """
-        assert "pip install 'numba_rnn[files]'" in python(code)
+        assert "pip install safetensors (" in python(code)
 
 
 def test_an_extra_that_is_broken_itself(tmp_path, monkeypatch):

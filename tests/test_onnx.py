@@ -360,4 +360,4 @@ try:
 except ModuleNotFoundError as error:
     print(error)
 """
-    assert "pip install 'numba_rnn[onnx]'" in python(code)
+    assert "pip install onnx (" in python(code)
