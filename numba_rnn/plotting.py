@@ -2,7 +2,7 @@
 
 Every function draws on the Axes it is given, or on a new figure of `matplotlib.pyplot`, and returns
 the Axes, so that a title, a limit or another line can be added. They need matplotlib, which is
-imported when one of them is called: ``pip install 'numba_rnn[examples]'``.
+imported when one of them is called: ``pip install matplotlib``.
 """
 
 from __future__ import annotations

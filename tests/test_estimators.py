@@ -582,7 +582,7 @@ nr.RNN(2, 3)
 try:
     nr.estimators
 except ModuleNotFoundError as error:
-    assert "pip install 'numba_rnn[sklearn]'" in str(error), error
+    assert "pip install scikit-learn (" in str(error), error
 else:
     raise AssertionError
 """

@@ -7,7 +7,7 @@
     >>> model.fit(x, x[:, -3:, 0].sum(axis=1)).predict(x[:5]).shape
     (5,)
 
-They need scikit-learn: ``pip install 'numba_rnn[sklearn]'``.
+They need scikit-learn: ``pip install scikit-learn``.
 """
 
 from __future__ import annotations
