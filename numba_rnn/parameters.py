@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from . import dispatch, validation
+from . import dispatch, sharing, validation
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -212,18 +212,19 @@ class Parametrised:
         for name, value in checked.items():
             dispatch.assign(self._views[name], value)
 
-    # Copies own their parameters: views would otherwise keep pointing into the original's vector.
+    # Copies own their parameters. What is copied or pickled together with a layer and shares its
+    # vector, an optimiser above all, shares the copy's: `sharing` sees to that.
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        del state["_views"], state["_flat_view"], state["_place"]
-        return state | {"_flat": self._host_flat(), "_device": self.device}
+        del state["_flat"], state["_views"], state["_flat_view"], state["_place"]
+        return state | {"_memory": sharing.apart(self._host_flat()), "_device": self.device}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        device = state.pop("_device", "cpu")
+        device, memory = state.pop("_device"), state.pop("_memory")
         self.__dict__.update(state)
-        self._adopt(np.require(self._flat, requirements="W"))  # it may come from a read-only buffer
+        self._adopt(sharing.together(*memory))
         self.to(device)
 
     def __copy__(self) -> Parametrised:

@@ -181,6 +181,26 @@ def optimizer_params(value: Any) -> tuple[list[np.ndarray], bool]:
     return arrays, single
 
 
+def arrays_of_a_copy(arrays: list[Any]) -> list[Any]:
+    """Refuse a copied optimiser of whose arrays one was not copied with it, and so is None."""
+    if any(array is None for array in arrays):
+        raise ValueError(
+            "this optimiser was copied without the arrays that it changes, and would train "
+            "nothing: copy it together with the layers, as in copy.deepcopy((rnn, optimizer)), or "
+            "make another one for the other layers and give it this one's state_dict()"
+        )
+    return arrays
+
+
+def copied_on_the_host(params: list[Any]) -> None:
+    """Refuse to copy an optimiser of arrays on a GPU."""
+    if any(dispatch.on_gpu(param) for param in params):
+        raise TypeError(
+            "an optimiser of arrays on a GPU can't be copied or pickled: make another one for "
+            "the other parameters, and give it this one's state_dict()"
+        )
+
+
 def optimizer_grads(value: Any, params: list[Any], single: bool) -> list[Any]:
     """Return gradients as a list that matches the parameters, which must still be writeable."""
     if single:
