@@ -137,7 +137,7 @@ class Optimizer:
 
     Parameters
     ----------
-    params : ndarray or list of ndarray
+    params : ndarray or iterable of ndarray
         One array (a layer's ``flat_parameters``) or a list of arrays of any shapes, float32 or
         float64; they are kept, not copied, and `step` changes them in place. All on the CPU, or all
         on one GPU, where they may be of several libraries, and gradients of others.
@@ -201,15 +201,16 @@ class Optimizer:
         options = {"lr": self.lr, **self._options}
         return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in options.items())})"
 
-    def step(self, grads: np.ndarray | list[np.ndarray]) -> None:
+    def step(self, grads: np.ndarray | Iterable[np.ndarray]) -> None:
         """Change the parameters in place, one step against the gradients.
 
         Infinities and NaN go through as IEEE 754 has it, without a warning.
 
         Parameters
         ----------
-        grads : ndarray or list of ndarray
-            One array where the parameters are one array, else a list; of their shapes and dtypes.
+        grads : ndarray or iterable of ndarray
+            One array where the parameters are one array, else a list or any other iterable, in
+            their order; of their shapes and dtypes.
 
         Raises
         ------
@@ -321,7 +322,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    params : ndarray or list of ndarray
+    params : ndarray or iterable of ndarray
         One array (a layer's ``flat_parameters``) or a list of arrays, changed in place.
     lr : float
         Learning rate, gamma.
@@ -397,7 +398,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    params : ndarray or list of ndarray
+    params : ndarray or iterable of ndarray
         One array (a layer's ``flat_parameters``) or a list of arrays, changed in place.
     lr : float
         Learning rate, gamma.
@@ -479,7 +480,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    params : ndarray or list of ndarray
+    params : ndarray or iterable of ndarray
         One array (a layer's ``flat_parameters``) or a list of arrays, changed in place.
     lr : float
         Learning rate, gamma.
@@ -544,7 +545,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    params : ndarray or list of ndarray
+    params : ndarray or iterable of ndarray
         One array (a layer's ``flat_parameters``) or a list of arrays, changed in place.
     lr : float
         Learning rate, gamma.
@@ -599,7 +600,7 @@ def clip_grad_norm(grads: np.ndarray | Iterable[np.ndarray], max_norm: float) ->
 
     Parameters
     ----------
-    grads : ndarray or list of ndarray
+    grads : ndarray or iterable of ndarray
         One array (``flat`` of a layer's gradients) or a list of arrays.
     max_norm : float
         Largest norm, at least 0.

@@ -75,6 +75,43 @@ def places(shapes: Shapes, directions: int) -> np.ndarray:
     return result
 
 
+class Parameters(dict[str, Any]):
+    """Arrays by parameter name. They can be written to; another array in the place of one can't.
+
+    It would be nobody's: what computes has the arrays themselves.
+    """
+
+    _instead = "parameters[{0!r}][...] = value"
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name not in self:
+            raise TypeError(f"there is no parameter {name!r}; there are {', '.join(self)}")
+        raise TypeError(
+            f"parameters has the arrays themselves, and {name!r} can't become another one: write "
+            f"into it, {self._instead.format(name)}"
+        )
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            "parameters can't be changed as a dict, only its arrays can; dict(parameters) is a "
+            "dict of your own"
+        )
+
+    __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __call__(self) -> Any:
+        raise TypeError("parameters is no method but a dict of arrays: leave out the brackets")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)  # copies are a dict of arrays of their own
+
+
+class LayersParameters(Parameters):
+    """Those of a layer, which assigns to them too."""
+
+    _instead = "layer.parameters[{0!r}][...] = value or layer.{0} = value"
+
+
 class Parametrised:
     """Base of the layers: named parameters that are views of one flat vector.
 
@@ -117,6 +154,11 @@ class Parametrised:
             raise AttributeError(
                 f"{name} of a {type(self).__name__} can't be changed; build a new layer"
             )
+        elif name == "parameters":
+            raise AttributeError(
+                f"parameters of a {type(self).__name__} can't be assigned to; copy values into all "
+                "of them with load_state_dict"
+            )
         elif name.startswith(("weight", "bias")):
             known = ", ".join(self._shapes)
             raise AttributeError(f"{type(self).__name__} has no parameter {name!r}; it has {known}")
@@ -132,9 +174,9 @@ class Parametrised:
         return self._flat.dtype
 
     @property
-    def parameters(self) -> dict[str, np.ndarray]:
-        """Live arrays by name, in torch's order."""
-        return dict(self._views)
+    def parameters(self) -> Mapping[str, np.ndarray]:
+        """Live arrays by name, in torch's order: a dict, whose arrays can be written to."""
+        return LayersParameters(self._views)
 
     @property
     def flat_parameters(self) -> np.ndarray:

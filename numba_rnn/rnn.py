@@ -359,12 +359,11 @@ class _Call:
         if grad_output is None and grad_h_n is None:
             raise ValueError("grad_output or grad_h_n must be given, got None for both")
         if grad_output is not None:
+            name = "grad_output"
             if isinstance(grad_output, PackedSequence):
-                grad_output = self._data_of(grad_output)
+                name, grad_output = "grad_output.data", self._data_of(grad_output)
             shape = (*self.leading, self.width)
-            grad_output = validation.shaped(
-                "grad_output", grad_output, shape, self.dtype, self.place
-            )
+            grad_output = validation.shaped(name, grad_output, shape, self.dtype, self.place)
             grad_output = self.backend.rows(grad_output, self.width)
         if grad_h_n is not None:
             grad_h_n = validation.shaped(

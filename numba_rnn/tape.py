@@ -7,14 +7,14 @@ any number of times, from several threads, in training and in evaluation mode.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from .packed import PackedSequence
-from .parameters import Shapes, views
+from .parameters import Parameters, Shapes, views
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,9 +23,9 @@ class _ParameterGradients:
     _shapes: Shapes = field(repr=False)
 
     @property
-    def parameters(self) -> dict[str, np.ndarray]:
-        """Gradients by parameter name, in the layer's order; views of `flat`."""
-        return views(self.flat, self._shapes)
+    def parameters(self) -> Mapping[str, np.ndarray]:
+        """Gradients by parameter name, in the layer's order: a dict of views of `flat`."""
+        return Parameters(views(self.flat, self._shapes))
 
 
 @dataclass(frozen=True, eq=False)

@@ -216,6 +216,7 @@ def test_refused_gradients_change_nothing(name, options):
         ([a, b.tolist()], TypeError, r"grads\[1\] must be a NumPy array, got list"),
         (a, TypeError, "grads must be a list of 2 arrays"),
         ({"a": a, "b": b}, TypeError, "grads must be a list of 2 arrays.*dict"),
+        ({"a": None, "b": 3}, TypeError, "grads must be a list of 2 arrays.*dict"),
         (None, TypeError, "grads must be a list of 2 arrays.*None"),
     ]:
         with pytest.raises(kind, match=words):
@@ -361,6 +362,113 @@ def test_centered_rmsprop_stays_finite_on_a_constant_gradient():
     for _ in range(100):
         opt.step(g)
     assert np.isfinite(p).all()
+
+
+# --- what people pass -----------------------------------------------------------------------------
+
+ITERABLES = {
+    "list": list,
+    "tuple": tuple,
+    "generator": lambda arrays: (a for a in arrays),
+    "map": lambda arrays: map(np.asarray, arrays),
+    "values": lambda arrays: dict(enumerate(arrays)).values(),
+    "reversed": lambda arrays: reversed(arrays[::-1]),
+}
+
+
+@pytest.mark.parametrize("given", ITERABLES.values(), ids=ITERABLES)
+@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adam", "AdamW"])
+def test_any_iterable_will_do(name, given):
+    """For the parameters, their gradients and what is clipped."""
+    rng = np.random.default_rng(7)
+    params = arrays(rng)
+    twins, grads = [p.copy() for p in params], gradients(rng, params)
+    opt, twin = getattr(optim, name)(given(params)), getattr(optim, name)(twins)
+    for _ in range(2):
+        opt.step(given(grads))
+        twin.step(grads)
+    assert worst(params, twins) == 0
+    kept = [g.copy() for g in grads]
+    assert optim.clip_grad_norm(given(grads), 0.1) == optim.clip_grad_norm(kept, 0.1)
+    assert worst(grads, kept) == 0
+
+
+def test_gradients_of_parameters_as_they_come():
+    rnn, twin = nr.RNN(2, 3, rng=0), nr.RNN(2, 3, rng=0)
+    tape = rnn.forward(np.ones((4, 1, 2), np.float32))
+    grads = tape.backward(np.ones_like(tape.output))
+    optim.Adam(rnn.parameters.values()).step(grads.parameters.values())
+    optim.Adam(twin.flat_parameters).step(grads.flat)
+    np.testing.assert_array_equal(rnn.flat_parameters, twin.flat_parameters)
+
+
+def test_iterables_of_the_wrong_length_or_order_change_nothing():
+    params = [np.ones(2), np.ones(3)]
+    opt = optim.Adam(params)
+    before = bits(opt, params)
+    for grads in (iter([np.ones(2)]), iter([np.ones(3), np.ones(2)]), iter([]), np.ones((2, 2))):
+        with pytest.raises((ValueError, TypeError), match="grads"):
+            opt.step(grads)
+        unchanged(before, opt, params)
+
+    def broken():
+        yield np.ones(2)
+        raise KeyError("somebody's own")
+
+    with pytest.raises(KeyError, match="somebody's own"):
+        opt.step(broken())
+    unchanged(before, opt, params)
+
+
+def layers_and_gradients():
+    """Layers, and the gradients of a loss with respect to what they have."""
+    x = np.ones((4, 1, 2), np.float32)
+    rnn, cell, linear = nr.RNN(2, 3, rng=0), nr.RNNCell(2, 3, rng=0), nr.Linear(2, 3, rng=0)
+    tape, cell_tape, linear_tape = rnn.forward(x), cell.forward(x[0]), linear.forward(x)
+    return [
+        (rnn, tape.backward(np.ones_like(tape.output))),
+        (cell, cell_tape.backward(np.ones_like(cell_tape.h))),
+        (linear, linear_tape.backward(np.ones_like(linear_tape.output))),
+    ]
+
+
+def do_as_told(call, name, value, word):
+    """Refused, the call is repeated with what the message says to pass or to convert with."""
+    with pytest.raises(TypeError, match=name) as caught:
+        call(value)
+    advice = str(caught.value).rpartition(word)[2]
+    call(eval(advice, {name: value}))
+    return advice
+
+
+@pytest.mark.parametrize("index", range(3), ids=["rnn", "cell", "linear"])
+def test_a_layer_or_its_gradients_in_the_place_of_a_vector(index):
+    """The message names the vector."""
+    layer, grads = layers_and_gradients()[index]
+    before = layer.flat_parameters.copy()
+    assert do_as_told(optim.Adam, "params", layer, ": pass ") == "params.flat_parameters"
+    assert do_as_told(optim.Adam, "params", layer.parameters, ": pass ") == "list(params.values())"
+    step = optim.SGD(layer.flat_parameters, lr=1.0).step
+    assert do_as_told(step, "grads", grads, ": pass ") == "grads.flat"
+    np.testing.assert_allclose(layer.flat_parameters, before - grads.flat, rtol=1e-5, atol=1e-6)
+    with pytest.raises(TypeError, match=r"params\[0\] must be.*with params\[0\]\.flat_parameters"):
+        optim.Adam([layer])
+    do_as_told(optim.SGD([layer.flat_parameters]).step, "grads", grads, ": pass ")
+    each = optim.SGD(layer.parameters.values()).step
+    do_as_told(each, "grads", grads, ": pass ")
+    do_as_told(each, "grads", grads.parameters, ": pass ")
+    with pytest.raises(TypeError, match=r"grads\[0\] must be.*with grads\[0\]\.flat"):
+        optim.SGD([layer.flat_parameters]).step([grads])
+    with pytest.raises(TypeError, match=r"list with the \.flat of the gradients of each layer"):
+        optim.SGD([layer.flat_parameters, np.ones(2)]).step(grads)
+
+    def clip(value):
+        assert optim.clip_grad_norm(value, 1e9) > 0
+
+    assert do_as_told(clip, "grads", grads, ": pass ") == "grads.flat"
+    do_as_told(clip, "grads", grads.parameters, ": pass ")
+    with pytest.raises(TypeError, match=r"grads\[0\] must be.*with grads\[0\]\.flat"):
+        optim.clip_grad_norm([grads], 1.0)
 
 
 # --- copies ---------------------------------------------------------------------------------------
