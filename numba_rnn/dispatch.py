@@ -24,11 +24,21 @@ import warnings
 from collections.abc import Iterable
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 CPU = "cpu"
+
+
+class GpuArray(Protocol):
+    """An array on a GPU, of whatever library, as type checkers know it."""
+
+    @property
+    def __cuda_array_interface__(self) -> Any: ...
+
+
+A = TypeVar("A", bound=np.ndarray | GpuArray)  # what comes out is of the kind of what goes in
 
 
 class Library:
