@@ -16,13 +16,19 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from . import __version__, atomic, configuration, models, validation
 from .extras import need
 from .parameters import Parametrised
+
+if TYPE_CHECKING:
+    from .cell import RNNCell
+    from .estimators import RNNClassifier, RNNForecaster, RNNRegressor
+    from .linear import Linear
+    from .rnn import RNN
 
 FORMAT = 1
 _KEY = "numba_rnn"
@@ -102,7 +108,9 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     atomic.write(path, data)
 
 
-def load(path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> Any:
+def load(
+    path: str | os.PathLike[str], *, allow_nonfinite: bool = False
+) -> RNN | RNNCell | Linear | RNNClassifier | RNNRegressor | RNNForecaster:
     """Read a layer or a fitted estimator that `save` wrote.
 
     The file may come from anyone: nothing in it is executed, and it is checked as a whole before
@@ -118,7 +126,8 @@ def load(path: str | os.PathLike[str], *, allow_nonfinite: bool = False) -> Any:
     Returns
     -------
     RNN, RNNCell, Linear or estimator
-        A new one, dropout and mode as they were saved. Its random numbers start anew.
+        A new one, dropout and mode as they were saved. Its random numbers start anew. The file
+        says which: ``assert isinstance(rnn, nr.RNN)`` makes sure of it, for type checkers too.
 
     Raises
     ------
