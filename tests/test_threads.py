@@ -233,6 +233,7 @@ def test_a_quiet_neighbour():
     code = """
 import os, sys, warnings
 import numba, numpy as np
+import scipy.linalg  # Numba does so as it compiles; some versions of it put a filter in front
 from numba.core import config
 def settings():
     return (
