@@ -1,0 +1,45 @@
+"""Versions: what pyproject.toml asks for, and the list of the oldest ones that CI runs with."""
+
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+FOR_USERS = ("sklearn", "files", "onnx", "examples")
+
+
+def requirements(*extras):
+    """Return what extras ask for, but for each other."""
+    lines = [line for extra in extras for line in PROJECT["optional-dependencies"][extra]]
+    return [r for r in map(Requirement, lines) if r.name != PROJECT["name"]]
+
+
+def floor(requirement):
+    """Return the version that a requirement starts from, None without one."""
+    found = [s.version for s in requirement.specifier if s.operator == ">="]
+    return found[0] if found else None
+
+
+def oldest():
+    lines = (ROOT / "tests" / "oldest.txt").read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    assert all([s.operator for s in pin.specifier] == ["=="] for pin in pins)
+    return {pin.name: next(iter(pin.specifier)).version for pin in pins}
+
+
+def test_what_a_user_gets_has_a_floor():
+    wanted = [*map(Requirement, PROJECT["dependencies"]), *requirements(*FOR_USERS)]
+    assert len(wanted) >= 10
+    assert [str(r) for r in wanted if floor(r) is None] == []
+
+
+def test_the_oldest_versions_are_the_floors():
+    """The CUDA toolchain is left out: its tests are not of those that CI runs with the oldest."""
+    wanted = [*map(Requirement, PROJECT["dependencies"]), *requirements(*FOR_USERS, "test")]
+    floors = {r.name: floor(r) for r in wanted if r.name != "numba-cuda"}
+    pins = oldest()
+    assert {name: v for name, v in floors.items() if v} == {
+        name: v for name, v in pins.items() if name in floors
+    }
