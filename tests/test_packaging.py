@@ -1,9 +1,12 @@
 """Versions: what pyproject.toml asks for, and the list of the oldest ones that CI runs with."""
 
+import re
 import tomllib
 from pathlib import Path
 
 from packaging.requirements import Requirement
+
+import numba_rnn as nr
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -43,3 +46,18 @@ def test_the_oldest_versions_are_the_floors():
     assert {name: v for name, v in floors.items() if v} == {
         name: v for name, v in pins.items() if name in floors
     }
+
+
+def test_the_oldest_python_is_a_tested_one():
+    (python,) = re.findall(r"^>=(3\.\d+)$", PROJECT["requires-python"])
+    named = [c for c in PROJECT["classifiers"] if re.search(r"Python :: 3\.\d+$", c)]
+    assert f"Programming Language :: Python :: {python}" in named
+    assert f"Python {python}," in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_citation_is_of_this_version():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    fields = dict(re.findall(r"^([\w-]+): *(.+)$", text, re.MULTILINE))
+    assert fields["cff-version"] == "1.2.0"
+    assert fields["version"] == nr.__version__
+    assert PROJECT["license"].startswith(fields["license"])
