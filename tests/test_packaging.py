@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 import numba_rnn as nr
@@ -61,3 +62,15 @@ def test_the_citation_is_of_this_version():
     assert fields["cff-version"] == "1.2.0"
     assert fields["version"] == nr.__version__
     assert PROJECT["license"].startswith(fields["license"])
+
+
+CI = ROOT / ".ci" / "run"
+
+
+@pytest.mark.skipif(not CI.exists(), reason="only the repository has it, the sdist does not")
+def test_ci_names_files_that_are_there():
+    lists = dict(re.findall(r"^(\w+)=\(([^)]+)\)$", CI.read_text(encoding="utf-8"), re.MULTILINE))
+    assert list(lists) == ["NOT_GENERIC", "OLDEST"]
+    for names in lists.values():
+        for name in names.split():
+            assert (ROOT / "tests" / f"test_{name}.py").exists(), name
