@@ -274,7 +274,9 @@ class RNN(Parametrised):
             sequence. Zeros where left out.
         lengths : array_like of int, shape (N,), optional
             How many steps of each sample are real, in any order, 0 allowed. Output beyond a length
-            is 0, h_n is the last real state, and padding is never read.
+            is 0, h_n is the last real state, and padding is never read. It lies behind the real
+            steps; of input padded in front, or with a mask that has holes, keep the real steps
+            alone: ``kept = [x[real[:, n], n] for n in range(N)]``, then `pad_sequence`.
 
         Returns
         -------

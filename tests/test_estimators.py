@@ -36,7 +36,6 @@ LABELS = np.where(Y > 0, "up", "down")
 @parametrize_with_checks(
     [RNNClassifier(), RNNRegressor()],
     expected_failed_checks=lambda model: EXPECTED_FAILED_CHECKS[type(model).__name__],
-    xfail_strict=True,
 )
 def test_scikit_learn(estimator, check):
     check(estimator)

@@ -750,3 +750,24 @@ def test_kept_layouts_are_found_by_content_alone():
         for _ in range(2):  # what was refused is refused again
             with pytest.raises(ValueError, match="lengths"):
                 rnn(x, lengths=lengths)
+
+
+@pytest.mark.parametrize("kind", ["in front", "holes"])
+def test_steps_that_do_not_count_are_left_out(kind):
+    """As a loop over the cell has it that leaves the state as it is at such a step."""
+    L, N = 9, 5
+    rng = np.random.default_rng(0)
+    x = normal((L, N, 2))
+    real = rng.random((L, N)) < 0.6
+    if kind == "in front":
+        real = np.arange(L)[:, None] >= [0, 2, 5, 8, 9]
+    x[~real] = np.nan  # never read
+    rnn = nr.RNN(2, 3, dtype=np.float64, rng=0)
+    kept = [x[real[:, n], n] for n in range(N)]
+    _, h_n = rnn(nr.pad_sequence(kept), lengths=[len(steps) for steps in kept])
+    cell = nr.RNNCell(2, 3, dtype=np.float64)
+    cell.load_state_dict({name[:-3]: value for name, value in rnn.state_dict().items()})
+    h = np.zeros((N, 3))
+    for t in range(L):
+        h[real[t]] = cell(x[t][real[t]], h[real[t]])
+    np.testing.assert_array_equal(h_n[0], h)
