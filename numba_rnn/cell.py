@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from . import batches, validation
-from .dispatch import backend
+from .dispatch import A, GpuArray, backend
 from .parameters import Parametrised, cell_shapes, generator, places
 from .tape import CellGradients, CellTape
+
+if TYPE_CHECKING:
+    from .parameters import Parameter
 
 
 class RNNCell(Parametrised):
@@ -59,6 +62,9 @@ class RNNCell(Parametrised):
     """
 
     _fixed = frozenset(("input_size", "hidden_size", "nonlinearity"))
+
+    if TYPE_CHECKING:
+        weight_ih = weight_hh = bias_ih = bias_hh = Parameter()
 
     def __init__(
         self,
@@ -119,7 +125,7 @@ class RNNCell(Parametrised):
             batches.padded(1, len(x), False), self.hidden_size, 1, self.nonlinearity,
         )  # fmt: skip
 
-    def __call__(self, x: np.ndarray, h: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, x: A, h: np.ndarray | GpuArray | None = None) -> A:
         """Take one step and keep nothing for backward.
 
         Parameters
@@ -140,7 +146,7 @@ class RNNCell(Parametrised):
         module, rows, h, shape = self._checked(x, h)
         return self._step(module, self._flat, rows, h).reshape(shape)
 
-    def forward(self, x: np.ndarray, h: np.ndarray | None = None) -> CellTape:
+    def forward(self, x: A, h: np.ndarray | GpuArray | None = None) -> CellTape[A]:
         """Take one step and keep what backward needs; parameters and errors as in a call.
 
         x must not be changed before the last backward: the tape refers to it.

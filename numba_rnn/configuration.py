@@ -52,21 +52,54 @@ def build(
     TypeError, ValueError
         If anything does not fit; nothing was built then.
     """
-    if set(config) != set(_KEYS[kind]):
-        raise ValueError(
-            f"the configuration of a {kind.__name__} must have exactly "
-            f"{', '.join(_KEYS[kind])}, got {', '.join(config) or 'nothing'}"
-        )
+    expected = _expected(kind, config, len(tensors))
     dtypes = {array.dtype for array in tensors.values()}
     if len(dtypes) != 1:
         found = ", ".join(sorted(map(str, dtypes))) or "no parameter"
         raise ValueError(f"the parameters of a {kind.__name__} must have one dtype, got {found}")
     dtype = validation.float_dtype("dtype of the parameters", dtypes.pop())
-    expected = _SHAPES[kind](config, len(tensors))
     checked = validation.state(tensors, expected, dtype)
     layer = new(kind, config, dtype)
     layer.load_state_dict(checked)
     return layer
+
+
+def check_sizes(config: Mapping[str, Any], shapes: dict[str, tuple[int, ...]], kind: type) -> None:
+    """Refuse layers whose parameters don't have these shapes, before the parameters are read.
+
+    Parameters
+    ----------
+    config : mapping
+        Of a layer, or of an estimator, whose layers are entries of it.
+    shapes : dict of str to tuple of int
+        Of all tensors; those of a layer in an entry have its name and a dot before their own.
+    kind : type
+        Class of the whole.
+    """
+    if kind in _KEYS:
+        expected = _expected(kind, config, len(shapes))
+        for name in expected | shapes:
+            if expected.get(name) != shapes.get(name):
+                raise ValueError(
+                    f"{name} must have shape {expected.get(name, 'none')}, "
+                    f"got {shapes.get(name, 'none')}"
+                )
+        return
+    for part, layer in _PARTS.items():
+        if part in config:
+            before = f"{part}."
+            own = {k.removeprefix(before): v for k, v in shapes.items() if k.startswith(before)}
+            check_sizes(config[part], own, layer)
+
+
+def _expected(kind: type[Parametrised], config: Mapping[str, Any], count: int) -> Shapes:
+    """Return names and shapes of the parameters, which are to be so many."""
+    if set(config) != set(_KEYS[kind]):
+        raise ValueError(
+            f"the configuration of a {kind.__name__} must have exactly "
+            f"{', '.join(_KEYS[kind])}, got {', '.join(config) or 'nothing'}"
+        )
+    return _SHAPES[kind](config, count)
 
 
 def new(kind: type[Parametrised], config: Mapping[str, Any], dtype: np.dtype) -> Any:
@@ -123,6 +156,7 @@ _KEYS: dict[type, tuple[str, ...]] = {
     RNNCell: ("input_size", "hidden_size", "bias", "nonlinearity"),
     Linear: ("in_features", "out_features", "bias"),
 }
+_PARTS: dict[str, type] = {"rnn": RNN, "head": Linear, "regressor": object}  # of estimators
 _SHAPES: dict[type, Callable[[dict[str, Any], int], Shapes]] = {
     RNN: _rnn,
     RNNCell: _cell,

@@ -1,4 +1,7 @@
-"""Packages that only some functions need: imported when used, with a word on how to get them."""
+"""Packages that only some functions need: imported when used, with a word on how to get them.
+
+The word names the package itself, which can be got wherever numba_rnn came from.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,10 @@ def need(module: str, extra: str, what: str) -> ModuleType:
         if (error.name or "").split(".")[0] != package:  # it is there, and lacks something itself
             raise
         raise ModuleNotFoundError(
-            f"{what} needs {package}, which is not installed: pip install 'numba_rnn[{extra}]'",
+            f"{what} needs {package}, which is not installed: pip install "
+            f"{_DISTRIBUTIONS.get(package, package)} (numba_rnn has it in its extra {extra!r})",
             name=error.name,
         ) from error
+
+
+_DISTRIBUTIONS = {"sklearn": "scikit-learn"}

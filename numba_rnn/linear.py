@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from . import validation
-from .dispatch import backend
+from .dispatch import A, backend
 from .parameters import Parametrised, generator, linear_shapes
 from .tape import LinearGradients, LinearTape
+
+if TYPE_CHECKING:
+    from .parameters import OptionalParameter, Parameter
 
 
 class Linear(Parametrised):
@@ -53,6 +56,10 @@ class Linear(Parametrised):
 
     _fixed = frozenset(("in_features", "out_features"))
 
+    if TYPE_CHECKING:
+        weight = Parameter()
+        bias = OptionalParameter()
+
     def __init__(
         self,
         in_features: int,
@@ -79,7 +86,7 @@ class Linear(Parametrised):
             parts.append(f"dtype={self.dtype}")
         return f"Linear({', '.join(parts)})"
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
+    def __call__(self, x: A) -> A:
         """Map the last axis and keep nothing for backward.
 
         Parameters
@@ -100,7 +107,7 @@ class Linear(Parametrised):
         y = module.linear_forward(module.rows(x, self.in_features), self._flat, self.out_features)
         return y.reshape(*x.shape[:-1], self.out_features)
 
-    def forward(self, x: np.ndarray) -> LinearTape:
+    def forward(self, x: A) -> LinearTape[A]:
         """Map the last axis and keep what backward needs; parameters and errors as in a call.
 
         x must not be changed before the last backward: the tape refers to it.

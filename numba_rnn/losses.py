@@ -7,7 +7,8 @@ Every loss is called as ``(prediction, target, weights=None)`` and returns ``(va
 
 Where the weights sum to 0 (or there is no element) both are 0. A weight of 0 masks its element
 completely: neither prediction nor target is looked at there, be they NaN or out of range.
-Inside, everything is computed in float64.
+Inside, everything is computed in float64. Infinities and NaN go through as IEEE 754 has it, without
+a warning; an infinite logit is the limit of large ones: right, its loss is 0, wrong, infinite.
 
 Where the prediction is on a GPU, target and weights must be there too (weights may also be a
 number), value and gradient come as arrays of the prediction's kind, the value with shape (), and
@@ -68,8 +69,9 @@ def mse(
     if on_gpu(prediction):
         return _on_gpu("mse", prediction, target, weights)
     x, y, w = _prepare(prediction, target, weights)
-    d = x - y
-    return _weighted_mean(d * d, 2 * d, w, prediction.dtype)
+    with np.errstate(all="ignore"):
+        d = x - y
+        return _weighted_mean(d * d, 2 * d, w, prediction.dtype)
 
 
 def mae(
@@ -106,8 +108,9 @@ def mae(
     if on_gpu(prediction):
         return _on_gpu("mae", prediction, target, weights)
     x, y, w = _prepare(prediction, target, weights)
-    d = x - y
-    return _weighted_mean(np.abs(d), np.sign(d), w, prediction.dtype)
+    with np.errstate(all="ignore"):
+        d = x - y
+        return _weighted_mean(np.abs(d), np.sign(d), w, prediction.dtype)
 
 
 def huber(
@@ -157,8 +160,10 @@ def huber(
     if on_gpu(prediction):
         return _on_gpu("huber", prediction, target, weights, delta)
     x, y, w = _prepare(prediction, target, weights)
-    d = x - y
-    return _weighted_mean(special.huber(delta, d), np.clip(d, -delta, delta), w, prediction.dtype)
+    with np.errstate(all="ignore"):
+        d = x - y
+        slope = np.clip(d, -delta, delta)
+        return _weighted_mean(special.huber(delta, d), slope, w, prediction.dtype)
 
 
 def binary_cross_entropy(
@@ -166,7 +171,7 @@ def binary_cross_entropy(
 ) -> tuple[float, np.ndarray]:
     """Binary cross-entropy of logits, l = -y log s(x) - (1 - y) log s(-x), s the logistic function.
 
-    Safe for logits of any size; s itself is never rounded to 0 or 1 first.
+    Safe for logits of any size, infinite ones too; s itself is never rounded to 0 or 1 first.
 
     Parameters
     ----------
@@ -200,16 +205,20 @@ def binary_cross_entropy(
     if on_gpu(prediction):
         return _on_gpu("binary_cross_entropy", prediction, target, weights)
     x, y, w = _prepare(prediction, target, weights, probabilities=True)
-    # all terms have one sign, so that nothing cancels: neither here nor in the gradient
-    loss = y * -special.log_expit(x) + (1 - y) * -special.log_expit(-x)
-    slope = (1 - y) * special.expit(x) - y * special.expit(-x)
-    return _weighted_mean(loss, slope, w, prediction.dtype)
+    with np.errstate(all="ignore"):
+        # all terms have one sign, so that nothing cancels: neither here nor in the gradient
+        loss = _times(y, -special.log_expit(x)) + _times(1 - y, -special.log_expit(-x))
+        slope = (1 - y) * special.expit(x) - y * special.expit(-x)
+        return _weighted_mean(loss, slope, w, prediction.dtype)
 
 
 def cross_entropy(
     prediction: np.ndarray, target: ArrayLike, weights: ArrayLike | None = None
 ) -> tuple[float, np.ndarray]:
     """Cross-entropy of logits and classes, l = -log softmax(x)[y], log-sum-exp safe.
+
+    A logit of -inf rules its class out, one of +inf alone makes its class certain. Several of +inf,
+    or nothing but -inf, say nothing: then value and gradient are NaN, as in torch.
 
     Parameters
     ----------
@@ -253,11 +262,31 @@ def cross_entropy(
     y = validation.loss_classes(target, prediction.shape, used)[..., None]
     x = np.where(used[..., None], prediction, 0).astype(np.float64)
 
-    log_p = special.log_softmax(x, axis=-1)
-    loss = 0 - np.take_along_axis(log_p, y, axis=-1)[..., 0]
-    slope = np.exp(log_p)  # softmax(x) minus 1 at the class
-    np.put_along_axis(slope, y, np.take_along_axis(slope, y, axis=-1) - 1, axis=-1)
-    return _weighted_mean(loss, slope, w, prediction.dtype)
+    with np.errstate(all="ignore"):
+        log_p = special.log_softmax(certain(x), axis=-1)
+        loss = 0 - np.take_along_axis(log_p, y, axis=-1)[..., 0]
+        slope = np.exp(log_p)  # softmax(x) minus 1 at the class
+        np.put_along_axis(slope, y, np.take_along_axis(slope, y, axis=-1) - 1, axis=-1)
+        return _weighted_mean(loss, slope, w, prediction.dtype)
+
+
+def certain(x: np.ndarray) -> np.ndarray:
+    """Return logits (..., C) of the same softmax without +inf: 0 for one that was it, -inf beside.
+
+    Where several were, NaN.
+    """
+    infinite = x == np.inf
+    if not infinite.any():
+        return x
+    count = np.count_nonzero(infinite, axis=-1, keepdims=True)
+    settled = np.where(infinite, 0.0, -np.inf)
+    settled = np.where(np.isnan(x) | (count > 1), np.nan, settled)
+    return np.where(count > 0, settled, x)
+
+
+def _times(share: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    """share·loss, 0 where the share is 0 and the loss infinite."""
+    return share * np.where((share == 0) & (loss == np.inf), 0.0, loss)
 
 
 def _on_gpu(

@@ -73,6 +73,9 @@ def to_onnx(
     A layer of float32 is an operator RNN. ONNX Runtime has none for float64, so that a layer of
     that is a Scan over matrix products, which takes longer.
 
+    A file is of operator set 18 and IR version 8. The oldest versions it is tested with are ONNX
+    Runtime 1.19.0 and onnx 1.17.0, the first that go with NumPy 2.
+
     References
     ----------
     Operators, version 18: https://onnx.ai/onnx/operators/

@@ -2,6 +2,9 @@
 
 For float32 a layer is one node, ONNX's RNN. Its float64 has no kernel in ONNX Runtime, so there a
 layer is a Scan over matrix products. Everything inside is (L, N, features).
+
+ONNX Runtimes up to 1.24 end the process where an RNN gets no step at all, and give whatever the
+memory held as the last state of a sequence of length 0. So neither is left to them.
 """
 
 from __future__ import annotations
@@ -122,17 +125,37 @@ def stack(
         Zero beyond a length.
     h_n : list of the names of (D, N, H), one a layer
     """
-    layer = _node if rnn.dtype == np.float32 else _scan
     D, layers = 2 if rnn.bidirectional else 1, rnn.num_layers
     starts: list[str | None] = [h_0] * layers
     if h_0 is not None and layers > 1:
         starts = graph.add("Split", h_0, graph.constant([D] * layers), axis=0, outputs=layers)
+    names = [[f"_l{k}", f"_l{k}_reverse"][:D] for k in range(layers)]
     h_n = []
-    for k in range(layers):
-        suffixes = [f"_l{k}", f"_l{k}_reverse"][:D]
-        x, last = layer(graph, rnn, suffixes, x, starts[k], lengths)
-        h_n.append(last)
-    return x, h_n
+    if rnn.dtype != np.float32:
+        for suffixes, start in zip(names, starts, strict=True):
+            x, last = _scan(graph, rnn, suffixes, x, start, lengths)
+            h_n.append(last)
+        return x, h_n
+    L = steps = graph.size(x, 0)
+    if lengths is not None:
+        steps = graph.add("Unsqueeze", graph.cast(lengths, np.int64), graph.constant([1]))
+    stepless = graph.add("Equal", steps, graph.constant(0, np.int64))  # (1,) or (N, 1)
+    x = _not_without_steps(graph, x, L)
+    for suffixes, start in zip(names, starts, strict=True):
+        x, last = _node(graph, rnn, suffixes, x, start, lengths)
+        # Without a step h_n is h_0, where ONNX Runtime says 0 at best.
+        start = start or graph.constant(0, rnn.dtype)
+        h_n.append(graph.add("Where", stepless, start, last))
+    zero = graph.constant([0])
+    return graph.add("Slice", x, zero, L, zero), h_n
+
+
+def _not_without_steps(graph: Graph, x: str, L: str) -> str:
+    """Put a step into (0, N, I), and none into others."""
+    none = graph.cast(graph.add("Equal", L, graph.constant(0, np.int64)), np.int64)
+    shape = graph.joined([none, graph.size(x, 1), graph.size(x, 2)], axis=0)
+    zero = graph.onnx.numpy_helper.from_array(np.zeros(1, np.float32))
+    return graph.joined([x, graph.add("ConstantOfShape", shape, value=zero)], axis=0)
 
 
 def _weights(rnn: RNN, suffix: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -164,14 +187,7 @@ def _node(
         activations=[rnn.nonlinearity.capitalize()] * D,
     )  # (L, D, N, H) and (D, N, H)
     output = graph.add("Transpose", output, perm=[0, 2, 1, 3])
-    output = graph.add("Reshape", output, graph.constant([0, 0, D * H]))
-    if h_0 is not None:  # without a step h_n is h_0, where ONNX Runtime says 0
-        steps = graph.size(x, 0)
-        if lengths is not None:
-            steps = graph.add("Unsqueeze", graph.cast(lengths, np.int64), graph.constant([1]))
-        none = graph.add("Equal", steps, graph.constant(0, np.int64))  # (1,) or (N, 1)
-        h_n = graph.add("Where", none, h_0, h_n)
-    return output, h_n
+    return graph.add("Reshape", output, graph.constant([0, 0, D * H])), h_n
 
 
 def _scan(
@@ -224,7 +240,8 @@ def _step(graph: Graph, rnn: RNN, prefix: str, w_hh: np.ndarray) -> Any:
     real = step.input(f"{prefix}real", bool, None)
     recurrent = step.add("MatMul", h, graph.constant(np.ascontiguousarray(w_hh.T)))
     new = step.add(rnn.nonlinearity.capitalize(), step.add("Add", x_t, recurrent))
-    step.output(f"{prefix}h_next", step.add("Where", real, new, h), rnn.dtype, None)
     zero = graph.constant(0, rnn.dtype)
-    step.output(f"{prefix}output", step.add("Where", real, new, zero), rnn.dtype, None)
+    shape = ["N", rnn.hidden_size]  # old ONNX Runtimes can't do without
+    step.output(f"{prefix}h_next", step.add("Where", real, new, h), rnn.dtype, shape)
+    step.output(f"{prefix}output", step.add("Where", real, new, zero), rnn.dtype, shape)
     return graph.onnx.helper.make_graph(step.nodes, "step", step.inputs, step.outputs)

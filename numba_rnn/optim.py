@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import dispatch, validation
+from . import dispatch, sharing, validation
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "clip_grad_norm"]
 
@@ -137,7 +137,7 @@ class Optimizer:
 
     Parameters
     ----------
-    params : ndarray or list of ndarray
+    params : ndarray or iterable of ndarray
         One array (a layer's ``flat_parameters``) or a list of arrays of any shapes, float32 or
         float64; they are kept, not copied, and `step` changes them in place. All on the CPU, or all
         on one GPU, where they may be of several libraries, and gradients of others.
@@ -153,13 +153,21 @@ class Optimizer:
     ValueError
         If the list is empty, an array is read-only, two arrays share memory, or a value is out of
         its range.
+
+    Notes
+    -----
+    Copied or pickled together with the layers whose vectors it changes, as in
+    ``copy.deepcopy((rnn, optimizer))``, the copy trains the copies. Alone it would train nothing:
+    the first step of such a copy is refused. ``copy.copy`` gives an optimiser of the same arrays
+    with a state of its own.
     """
 
     _rule: ClassVar[Callable[..., None]]
     _check: ClassVar[Callable[..., dict[str, Any]]]
 
     def __init__(self, params: np.ndarray | Iterable[np.ndarray], lr: float, **options: Any):
-        self._params, self._single = validation.optimizer_params(params)
+        self._arrays: list[Any] | None
+        self._arrays, self._single = validation.optimizer_params(params)
         self.lr = lr
         self._options = self._check(**options)
         self._steps = 0
@@ -174,6 +182,13 @@ class Optimizer:
         raise NotImplementedError
 
     @property
+    def _params(self) -> list[Any]:
+        """The arrays that steps change."""
+        if self._arrays is None:  # a copy, used for the first time
+            self._arrays = validation.arrays_of_a_copy([lent.get() for lent in self._lent])
+        return self._arrays
+
+    @property
     def lr(self) -> float:
         """Learning rate; may be assigned between steps."""
         return self._lr
@@ -186,15 +201,16 @@ class Optimizer:
         options = {"lr": self.lr, **self._options}
         return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in options.items())})"
 
-    def step(self, grads: np.ndarray | list[np.ndarray]) -> None:
+    def step(self, grads: np.ndarray | Iterable[np.ndarray]) -> None:
         """Change the parameters in place, one step against the gradients.
 
         Infinities and NaN go through as IEEE 754 has it, without a warning.
 
         Parameters
         ----------
-        grads : ndarray or list of ndarray
-            One array where the parameters are one array, else a list; of their shapes and dtypes.
+        grads : ndarray or iterable of ndarray
+            One array where the parameters are one array, else a list or any other iterable, in
+            their order; of their shapes and dtypes.
 
         Raises
         ------
@@ -243,13 +259,33 @@ class Optimizer:
             state.update(copies)
         return state
 
+    # A copy changes the copies of the arrays, which others hold that were copied with it: a layer,
+    # a list. Where nobody does, a step would train nothing, and is refused. So, until the copy is
+    # used, it does not keep its arrays alive itself.
+
     def __getstate__(self) -> dict[str, Any]:
-        if any(dispatch.on_gpu(p) for p in self._params):
-            raise TypeError(
-                "an optimiser of arrays on a GPU can't be copied or pickled: make another one for "
-                "the other parameters, and give it this one's state_dict()"
-            )
-        return self.__dict__
+        validation.copied_on_the_host(self._params)
+        state = dict(self.__dict__)
+        del state["_arrays"]
+        state.pop("_lent", None)
+        return state | {"_memories": [sharing.apart(p) for p in self._params]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        memories = state.pop("_memories")
+        self.__dict__.update(state)
+        for group in self._buffers.values():  # which may come from read-only memory
+            group[:] = [np.require(b, requirements="W") for b in group]
+        self._arrays = None
+        self._lent = [sharing.Lent(sharing.together(*memory)) for memory in memories]
+
+    def __copy__(self) -> Optimizer:
+        """Return an optimiser of the same arrays with a state of its own."""
+        validation.copied_on_the_host(self._params)
+        twin = object.__new__(type(self))
+        buffers = {name: [b.copy() for b in group] for name, group in self._buffers.items()}
+        twin.__dict__.update(self.__dict__, _buffers=buffers)
+        return twin
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a state, options and learning rate included; the next step has the same bits.
@@ -286,7 +322,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    params : ndarray or list of ndarray
+    params : ndarray or iterable of ndarray
         One array (a layer's ``flat_parameters``) or a list of arrays, changed in place.
     lr : float
         Learning rate, gamma.
@@ -362,7 +398,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    params : ndarray or list of ndarray
+    params : ndarray or iterable of ndarray
         One array (a layer's ``flat_parameters``) or a list of arrays, changed in place.
     lr : float
         Learning rate, gamma.
@@ -444,7 +480,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    params : ndarray or list of ndarray
+    params : ndarray or iterable of ndarray
         One array (a layer's ``flat_parameters``) or a list of arrays, changed in place.
     lr : float
         Learning rate, gamma.
@@ -509,7 +545,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    params : ndarray or list of ndarray
+    params : ndarray or iterable of ndarray
         One array (a layer's ``flat_parameters``) or a list of arrays, changed in place.
     lr : float
         Learning rate, gamma.
@@ -564,7 +600,7 @@ def clip_grad_norm(grads: np.ndarray | Iterable[np.ndarray], max_norm: float) ->
 
     Parameters
     ----------
-    grads : ndarray or list of ndarray
+    grads : ndarray or iterable of ndarray
         One array (``flat`` of a layer's gradients) or a list of arrays.
     max_norm : float
         Largest norm, at least 0.

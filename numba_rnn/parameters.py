@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Never, Self
 
 import numpy as np
 
-from . import dispatch, validation
+from . import dispatch, sharing, validation
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    # For type checkers, to whom a layer has the parameters that its class lists, and no others.
+
+    class Parameter:
+        """An array that can be assigned to."""
+
+        def __get__(self, layer: Any, kind: Any = None) -> np.ndarray: ...
+        def __set__(self, layer: Any, value: ArrayLike) -> None: ...
+
+    class OptionalParameter:
+        """One that may not be there."""
+
+        def __get__(self, layer: Any, kind: Any = None) -> np.ndarray | None: ...
+        def __set__(self, layer: Any, value: ArrayLike) -> None: ...
+
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -75,6 +94,46 @@ def places(shapes: Shapes, directions: int) -> np.ndarray:
     return result
 
 
+class Parameters(dict[str, np.ndarray]):
+    """Arrays by parameter name. They can be written to; another array in the place of one can't.
+
+    It would be nobody's: what computes has the arrays themselves.
+    """
+
+    _instead = "parameters[{0!r}][...] = value"
+
+    def __setitem__(self, name: Never, value: Never) -> None:
+        if name not in self:
+            raise TypeError(f"there is no parameter {name!r}; there are {', '.join(self)}")
+        raise TypeError(
+            f"parameters has the arrays themselves, and {name!r} can't become another one: write "
+            f"into it, {self._instead.format(name)}"
+        )
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            "parameters can't be changed as a dict, only its arrays can; dict(parameters) is a "
+            "dict of your own"
+        )
+
+    __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def _refuse_call(self) -> Any:
+        raise TypeError("parameters is no method but a dict of arrays: leave out the brackets")
+
+    if not TYPE_CHECKING:  # a type checker says it itself
+        __call__ = _refuse_call
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)  # copies are a dict of arrays of their own
+
+
+class LayersParameters(Parameters):
+    """Those of a layer, which assigns to them too."""
+
+    _instead = "layer.parameters[{0!r}][...] = value or layer.{0} = value"
+
+
 class Parametrised:
     """Base of the layers: named parameters that are views of one flat vector.
 
@@ -102,14 +161,15 @@ class Parametrised:
         object.__setattr__(self, "_views", views(flat, self._shapes))
         object.__setattr__(self, "_flat_view", flat[:])  # ours keeps its shape whatever comes
 
-    def __getattr__(self, name: str) -> np.ndarray:
+    def _look_up(self, name: str) -> np.ndarray:
         # Called only where ordinary look-up finds nothing; early on, _views itself may be missing.
         found = self.__dict__.get("_views", {}).get(name)
         if found is None:
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+            message = f"{type(self).__name__} has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=self)  # Python adds what may be meant
         return found
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def _assign(self, name: str, value: Any) -> None:
         if name in self.__dict__.get("_shapes", ()):
             checked = validation.parameter(name, value, self._shapes[name], self.dtype, self._place)
             dispatch.assign(self._views[name], checked)
@@ -117,11 +177,30 @@ class Parametrised:
             raise AttributeError(
                 f"{name} of a {type(self).__name__} can't be changed; build a new layer"
             )
+        elif name == "parameters":
+            raise AttributeError(
+                f"parameters of a {type(self).__name__} can't be assigned to; copy values into all "
+                "of them with load_state_dict"
+            )
         elif name.startswith(("weight", "bias")):
             known = ", ".join(self._shapes)
             raise AttributeError(f"{type(self).__name__} has no parameter {name!r}; it has {known}")
+        elif (
+            name[:1] != "_" and not hasattr(self, name) and (meant := self._meant(name)) is not None
+        ):
+            raise AttributeError(
+                f"{type(self).__name__} has no parameter {name!r}; did you mean {meant}?"
+            )
         else:
             object.__setattr__(self, name, value)
+
+    if not TYPE_CHECKING:  # a type checker would take every name for a parameter
+        __getattr__, __setattr__ = _look_up, _assign
+
+    def _meant(self, name: str) -> str | None:
+        """The parameter that a new attribute's name may be a misspelling of."""
+        shapes = self.__dict__.get("_shapes", ())
+        return next(iter(difflib.get_close_matches(name, shapes, 1, 0.8)), None)
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._shapes]
@@ -132,9 +211,9 @@ class Parametrised:
         return self._flat.dtype
 
     @property
-    def parameters(self) -> dict[str, np.ndarray]:
-        """Live arrays by name, in torch's order."""
-        return dict(self._views)
+    def parameters(self) -> Parameters:
+        """Live arrays by name, in torch's order: a dict, whose arrays can be written to."""
+        return LayersParameters(self._views)
 
     @property
     def flat_parameters(self) -> np.ndarray:
@@ -212,18 +291,19 @@ class Parametrised:
         for name, value in checked.items():
             dispatch.assign(self._views[name], value)
 
-    # Copies own their parameters: views would otherwise keep pointing into the original's vector.
+    # Copies own their parameters. What is copied or pickled together with a layer and shares its
+    # vector, an optimiser above all, shares the copy's: `sharing` sees to that.
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        del state["_views"], state["_flat_view"], state["_place"]
-        return state | {"_flat": self._host_flat(), "_device": self.device}
+        del state["_flat"], state["_views"], state["_flat_view"], state["_place"]
+        return state | {"_memory": sharing.apart(self._host_flat()), "_device": self.device}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        device = state.pop("_device", "cpu")
+        device, memory = state.pop("_device"), state.pop("_memory")
         self.__dict__.update(state)
-        self._adopt(np.require(self._flat, requirements="W"))  # it may come from a read-only buffer
+        self._adopt(sharing.together(*memory))
         self.to(device)
 
     def __copy__(self) -> Parametrised:

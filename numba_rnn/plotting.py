@@ -2,7 +2,7 @@
 
 Every function draws on the Axes it is given, or on a new figure of `matplotlib.pyplot`, and returns
 the Axes, so that a title, a limit or another line can be added. They need matplotlib, which is
-imported when one of them is called: ``pip install 'numba_rnn[examples]'``.
+imported when one of them is called: ``pip install matplotlib``.
 """
 
 from __future__ import annotations
@@ -172,8 +172,8 @@ def forecast(
     if band is not None:
         percent = "" if coverage is None else f"{100 * coverage:g}% "
         if marker:
-            low, high = np.abs(band - values[:, None]).T
-            ax.errorbar(x_future, values, [low, high], fmt="none", color=_FORECAST, alpha=0.5,
+            errors = np.abs(band - values[:, None]).T.tolist()  # arrays of one: some versions warn
+            ax.errorbar(x_future, values, errors, fmt="none", color=_FORECAST, alpha=0.5,
                         capsize=4, label=f"{percent}interval")  # fmt: skip
         else:
             ax.fill_between(x_future, *band.T, color=_FORECAST, alpha=0.25, linewidth=0,

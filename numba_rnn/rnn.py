@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from . import batches, validation
-from .dispatch import backend
+from .dispatch import A, GpuArray, backend
 from .layout import Layout
 from .packed import PackedSequence
 from .parameters import Parametrised, generator, rnn_shapes
 from .stack import Stack
 from .tape import Gradients, Tape
+
+if TYPE_CHECKING:
+    from .parameters import Parameter
 
 
 class RNN(Parametrised):
@@ -57,7 +60,8 @@ class RNN(Parametrised):
     ----------
     weight_ih_l{k}, weight_hh_l{k}, bias_ih_l{k}, bias_hh_l{k} : ndarray
         Parameters of layer k, shapes (H, I) (or (H, D·H) above the first layer), (H, H), (H,) and
-        (H,), and the same with ``_reverse`` behind the name. They can be assigned to.
+        (H,), and the same with ``_reverse`` behind the name. They can be assigned to. (Type
+        checkers know those of four layers; ``parameters`` has all.)
     parameters : dict of str to ndarray
         All of them, live, in torch's order.
     flat_parameters : ndarray, shape (P,)
@@ -105,6 +109,20 @@ class RNN(Parametrised):
     _fixed = frozenset(
         ("input_size", "hidden_size", "num_layers", "nonlinearity", "bidirectional", "batch_first")
     )
+
+    if TYPE_CHECKING:
+        weight_ih_l0 = weight_hh_l0 = bias_ih_l0 = bias_hh_l0 = Parameter()
+        weight_ih_l1 = weight_hh_l1 = bias_ih_l1 = bias_hh_l1 = Parameter()
+        weight_ih_l2 = weight_hh_l2 = bias_ih_l2 = bias_hh_l2 = Parameter()
+        weight_ih_l3 = weight_hh_l3 = bias_ih_l3 = bias_hh_l3 = Parameter()
+        weight_ih_l0_reverse = weight_hh_l0_reverse = Parameter()
+        bias_ih_l0_reverse = bias_hh_l0_reverse = Parameter()
+        weight_ih_l1_reverse = weight_hh_l1_reverse = Parameter()
+        bias_ih_l1_reverse = bias_hh_l1_reverse = Parameter()
+        weight_ih_l2_reverse = weight_hh_l2_reverse = Parameter()
+        bias_ih_l2_reverse = bias_hh_l2_reverse = Parameter()
+        weight_ih_l3_reverse = weight_hh_l3_reverse = Parameter()
+        bias_ih_l3_reverse = bias_hh_l3_reverse = Parameter()
 
     def __init__(
         self,
@@ -185,13 +203,29 @@ class RNN(Parametrised):
         """Switch dropout off and return the layer."""
         return self.train(False)
 
+    @overload
     def __call__(
         self,
-        x: np.ndarray | PackedSequence,
-        h_0: np.ndarray | None = None,
+        x: PackedSequence,
+        h_0: np.ndarray | GpuArray | None = None,
+        *,
+        lengths: None = None,
+    ) -> tuple[PackedSequence, np.ndarray]: ...
+    @overload
+    def __call__(
+        self,
+        x: A,
+        h_0: np.ndarray | GpuArray | None = None,
         *,
         lengths: Sequence[int] | np.ndarray | None = None,
-    ) -> tuple[Any, np.ndarray]:
+    ) -> tuple[A, A]: ...
+    def __call__(
+        self,
+        x: Any,
+        h_0: Any = None,
+        *,
+        lengths: Sequence[int] | np.ndarray | None = None,
+    ) -> tuple[Any, Any]:
         """Run the network and keep nothing for backward.
 
         Parameters and errors are those of `forward`.
@@ -205,13 +239,29 @@ class RNN(Parametrised):
         (output,), h_n = call.run(self._flat, keep=False)
         return call.like_input(output), call.state(h_n)
 
+    @overload
     def forward(
         self,
-        x: np.ndarray | PackedSequence,
-        h_0: np.ndarray | None = None,
+        x: PackedSequence,
+        h_0: np.ndarray | GpuArray | None = None,
+        *,
+        lengths: None = None,
+    ) -> Tape[PackedSequence, np.ndarray]: ...
+    @overload
+    def forward(
+        self,
+        x: A,
+        h_0: np.ndarray | GpuArray | None = None,
         *,
         lengths: Sequence[int] | np.ndarray | None = None,
-    ) -> Tape:
+    ) -> Tape[A, A]: ...
+    def forward(
+        self,
+        x: Any,
+        h_0: Any = None,
+        *,
+        lengths: Sequence[int] | np.ndarray | None = None,
+    ) -> Tape[Any, Any]:
         """Run the network and keep what backward needs.
 
         Parameters
@@ -224,7 +274,9 @@ class RNN(Parametrised):
             sequence. Zeros where left out.
         lengths : array_like of int, shape (N,), optional
             How many steps of each sample are real, in any order, 0 allowed. Output beyond a length
-            is 0, h_n is the last real state, and padding is never read.
+            is 0, h_n is the last real state, and padding is never read. It lies behind the real
+            steps; of input padded in front, or with a mask that has holes, keep the real steps
+            alone: ``kept = [x[real[:, n], n] for n in range(N)]``, then `pad_sequence`.
 
         Returns
         -------
@@ -359,12 +411,11 @@ class _Call:
         if grad_output is None and grad_h_n is None:
             raise ValueError("grad_output or grad_h_n must be given, got None for both")
         if grad_output is not None:
+            name = "grad_output"
             if isinstance(grad_output, PackedSequence):
-                grad_output = self._data_of(grad_output)
+                name, grad_output = "grad_output.data", self._data_of(grad_output)
             shape = (*self.leading, self.width)
-            grad_output = validation.shaped(
-                "grad_output", grad_output, shape, self.dtype, self.place
-            )
+            grad_output = validation.shaped(name, grad_output, shape, self.dtype, self.place)
             grad_output = self.backend.rows(grad_output, self.width)
         if grad_h_n is not None:
             grad_h_n = validation.shaped(

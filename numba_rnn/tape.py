@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from .dispatch import A, GpuArray
 from .packed import PackedSequence
-from .parameters import Shapes, views
+from .parameters import Parameters, Shapes, views
+
+Output = TypeVar("Output", bound=np.ndarray | GpuArray | PackedSequence)  # a kind, as x was
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +26,13 @@ class _ParameterGradients:
     _shapes: Shapes = field(repr=False)
 
     @property
-    def parameters(self) -> dict[str, np.ndarray]:
-        """Gradients by parameter name, in the layer's order; views of `flat`."""
-        return views(self.flat, self._shapes)
+    def parameters(self) -> Parameters:
+        """Gradients by parameter name, in the layer's order: a dict of views of `flat`."""
+        return Parameters(views(self.flat, self._shapes))
 
 
 @dataclass(frozen=True, eq=False)
-class Gradients(_ParameterGradients):
+class Gradients(_ParameterGradients, Generic[Output, A]):
     """Gradients of a loss with respect to everything an `RNN` was called with.
 
     Attributes
@@ -48,13 +51,13 @@ class Gradients(_ParameterGradients):
         asked for.
     """
 
-    input: Any
-    h_0: np.ndarray
+    input: Output
+    h_0: A
     states: np.ndarray | None
 
 
 @dataclass(frozen=True, eq=False)
-class CellGradients(_ParameterGradients):
+class CellGradients(_ParameterGradients, Generic[A]):
     """Gradients with respect to what an `RNNCell` was called with.
 
     Attributes
@@ -65,12 +68,12 @@ class CellGradients(_ParameterGradients):
     flat : ndarray, shape (P,)
     """
 
-    input: np.ndarray
-    h: np.ndarray
+    input: A
+    h: A
 
 
 @dataclass(frozen=True, eq=False)
-class LinearGradients(_ParameterGradients):
+class LinearGradients(_ParameterGradients, Generic[A]):
     """Gradients with respect to what a `Linear` was called with.
 
     Attributes
@@ -80,10 +83,10 @@ class LinearGradients(_ParameterGradients):
     flat : ndarray, shape (P,)
     """
 
-    input: np.ndarray
+    input: A
 
 
-class Tape:
+class Tape(Generic[Output, A]):
     """A forward pass of an `RNN`, ready for `backward`.
 
     ``output, h_n = tape`` works too. What a tape hands out is read-only (on a GPU, where
@@ -103,10 +106,10 @@ class Tape:
 
     def __init__(
         self,
-        output: Any,
-        h_n: np.ndarray,
-        layer_outputs: list[np.ndarray],
-        backward: Callable[[Any, Any, bool], Gradients],
+        output: Output,
+        h_n: A,
+        layer_outputs: list[A],
+        backward: Callable[[Any, Any, bool], Gradients[Output, A]],
     ) -> None:
         self.output = output
         self.h_n = h_n
@@ -118,11 +121,11 @@ class Tape:
 
     def backward(
         self,
-        grad_output: np.ndarray | PackedSequence | None = None,
-        grad_h_n: np.ndarray | None = None,
+        grad_output: np.ndarray | GpuArray | PackedSequence | None = None,
+        grad_h_n: np.ndarray | GpuArray | None = None,
         *,
         state_gradients: bool = False,
-    ) -> Gradients:
+    ) -> Gradients[Output, A]:
         """Backpropagate through time.
 
         Parameters
@@ -164,7 +167,7 @@ class Tape:
         return self._backward(grad_output, grad_h_n, state_gradients)
 
 
-class CellTape:
+class CellTape(Generic[A]):
     """A step of an `RNNCell`, ready for ``backward(grad_h)``.
 
     Attributes
@@ -173,11 +176,11 @@ class CellTape:
         The new state, read-only.
     """
 
-    def __init__(self, h: np.ndarray, backward: Callable[[Any], CellGradients]) -> None:
+    def __init__(self, h: A, backward: Callable[[Any], CellGradients[A]]) -> None:
         self.h = h
         self._backward = backward
 
-    def backward(self, grad_h: np.ndarray) -> CellGradients:
+    def backward(self, grad_h: np.ndarray | GpuArray) -> CellGradients[A]:
         """Return the gradients of a loss, given dL/dh of the new state, shape of `h`.
 
         Raises
@@ -188,7 +191,7 @@ class CellTape:
         return self._backward(grad_h)
 
 
-class LinearTape:
+class LinearTape(Generic[A]):
     """A forward pass of a `Linear`, ready for ``backward(grad_output)``.
 
     Attributes
@@ -197,11 +200,11 @@ class LinearTape:
         Read-only.
     """
 
-    def __init__(self, output: np.ndarray, backward: Callable[[Any], LinearGradients]) -> None:
+    def __init__(self, output: A, backward: Callable[[Any], LinearGradients[A]]) -> None:
         self.output = output
         self._backward = backward
 
-    def backward(self, grad_output: np.ndarray) -> LinearGradients:
+    def backward(self, grad_output: np.ndarray | GpuArray) -> LinearGradients[A]:
         """Return the gradients of a loss, given dL/d(output), shape of `output`.
 
         Raises

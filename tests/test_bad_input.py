@@ -1,6 +1,7 @@
 """Bad input: what is raised, what the message says, and that nothing has changed afterwards."""
 
 import copy
+import re
 from contextlib import contextmanager
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from helpers import normal
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import eye_array
 
 import numba_rnn as nr
 
@@ -314,6 +316,233 @@ def test_a_mask_of_nothing_changes_nothing(layers):
 def test_torch_tensors_are_refused_as_input(layers, torch):
     with layers.refuse(TypeError, "x must be", "NumPy array", "Tensor"):
         layers.rnn(torch.zeros(L, N, I))
+
+
+# --- what other libraries give ------------------------------------------------------------------
+
+
+class Foreign:
+    """One array in many forms, and calls that take it, with the answer to the array itself."""
+
+    def __init__(self, torch):
+        self.torch = torch
+        self.x = np.round(8 * normal((L, N, I))).astype(F32) / 8  # what half a float32 can hold
+        self.lengths = [4, 7, 1, 2, 3]
+        self.rnn, self.cell = nr.RNN(I, H, rng=0), nr.RNNCell(I, H, rng=0)
+        self.double, self.linear = nr.RNN(I, H, dtype=np.float64, rng=0), nr.Linear(I, H, rng=0)
+        self.identity = nr.RNN(I, I, rng=0)
+
+    def forms(self):
+        torch, x = self.torch, self.torch.tensor(self.x)
+        return {
+            "float32": x,
+            "double": x.double(),
+            "half": x.half(),
+            "bfloat16": x.bfloat16(),
+            "float8": (x * 0).to(torch.float8_e4m3fn),
+            "requires grad": x.clone().requires_grad_(),
+            "bfloat16 with grad": x.bfloat16().requires_grad_(),
+            "parameter": torch.nn.Parameter(x),
+            "int64": (8 * x).long(),
+            "bool": x > 0,
+            "sparse": x.to_sparse(),
+            "negative bit": torch.complex(x, x).conj().imag,
+            "list": self.x.tolist(),
+            "tuple of arrays": tuple(self.x),
+            "float64": self.x.astype(np.float64),
+            "object": self.x.astype(object),
+            "masked": np.ma.masked_array(self.x, self.x > 9),
+        }
+
+    def packed_forms(self):
+        torch, utils = self.torch, self.torch.nn.utils.rnn
+        x = torch.tensor(self.x)
+        lists = [self.x[:length, n] for n, length in enumerate(self.lengths)]
+        ours = nr.pack_padded_sequence(self.x, self.lengths, enforce_sorted=False)
+        return {
+            **{
+                f"torch's, {name}": utils.pack_padded_sequence(
+                    kind, self.lengths, enforce_sorted=False
+                )
+                for name, kind in [
+                    ("float32", x),
+                    ("double", x.double()),
+                    ("bfloat16", x.bfloat16()),
+                    ("with grad", x.clone().requires_grad_()),
+                    ("bfloat16 with grad", x.bfloat16().requires_grad_()),
+                ]
+            },
+            "float64": ours._replace(data=ours.data.astype(np.float64)),
+            "ragged list": lists,
+            "ragged list of tensors": [torch.tensor(a) for a in lists],
+            "ragged list, float64": [a.astype(np.float64) for a in lists],
+        }
+
+
+def advice(message):
+    """Return the expression that a message ends with; None where it ends with none."""
+    for word in ("convert with ", "copy it with ", ": pass "):
+        if word in message:
+            return re.split(", or | or build | if they ", message.split(word)[1])[0]
+    return None
+
+
+def follow(call, name, value, **names):
+    """Do what the messages say until the call is accepted; return what it returns, and how often.
+
+    The value is called `name` in the messages; what they say of ``name[1]`` is put there.
+    """
+    for rounds in range(4):
+        try:
+            return call(value), rounds
+        except (TypeError, ValueError) as error:
+            message = str(error)
+        expression = advice(message)
+        assert expression is not None, message
+        result = eval(expression, {"np": np, "nr": nr, name: value, **names})
+        if message.startswith(f"{name}["):
+            value = list(value)
+            value[int(message[len(name) + 1 :].split("]")[0])] = result
+        else:
+            value = result
+    raise AssertionError(f"still refused: {message}")
+
+
+def answers(value):
+    if isinstance(value, nr.PackedSequence):
+        return [value.data]
+    return list(value) if isinstance(value, tuple) else [value]
+
+
+def same(got, expected):
+    for ours, theirs in zip(answers(got), answers(expected), strict=True):
+        data = (getattr(a, "data", a) if isinstance(a, tuple) else a for a in (ours, theirs))
+        np.testing.assert_array_equal(*data)
+
+
+def test_the_way_out_of_a_message_works(torch):
+    """For every form of an array and every place that takes one."""
+    foreign = Foreign(torch)
+    f, x = foreign, foreign.x
+    tape, double_tape = f.identity.forward(x), f.double.forward(x.astype(np.float64))
+    assert double_tape.output.dtype == np.float64
+    vector = f.identity.flat_parameters.copy()
+
+    def mse(*arguments):
+        value, gradient = nr.losses.mse(*arguments)
+        return value, gradient.astype(F32)
+
+    def train(value):
+        layer = nr.RNN(I, I, rng=0)
+        nr.optim.SGD([layer.weight_ih_l0, layer.weight_hh_l0], lr=1.0).step(value)
+        return layer.flat_parameters.copy()
+
+    def assign(value):
+        f.identity.weight_hh_l0 = value
+        weight = f.identity.weight_hh_l0.copy()
+        f.identity.flat_parameters = vector
+        return weight
+
+    def load(value):
+        layer = nr.Linear(I, I, bias=False)
+        layer.load_state_dict({"weight": value})
+        return layer.weight
+
+    calls = [
+        ("x", f.rnn, lambda a: a), ("x", f.double, lambda a: a), ("x", f.linear, lambda a: a),
+        ("x", f.cell, lambda a: a[0]),
+        ("x", lambda v: f.rnn.forward(v).output, lambda a: a),
+        ("h_0", lambda v: f.identity(x, v), lambda a: a[:1]),
+        ("h", lambda v: nr.RNNCell(I, I, rng=0)(x[0], v), lambda a: a[0]),
+        ("grad_output", lambda v: tape.backward(v).flat, lambda a: a),
+        ("grad_h_n", lambda v: tape.backward(grad_h_n=v).flat, lambda a: a[:1]),
+        ("prediction", lambda v: mse(v, 0 * x), lambda a: a),
+        ("target", lambda v: mse(x, v), lambda a: a),
+        ("weights", lambda v: mse(x, 0 * x, v), lambda a: abs(a)),
+        ("grads", train, lambda a: [a[0, :I], a[1, :I]]),
+        ("weight_hh_l0", assign, lambda a: a[0, :I]),
+        ("weight", load, lambda a: a[0, :I]),
+        ("input", lambda v: nr.pack_padded_sequence(v, [L] * N), lambda a: a),
+        ("sequences", nr.pad_sequence, lambda a: [a[0], a[1]]),
+        ("data", lambda v: nr.PackedSequence(v, [1]), lambda a: a[0, :1]),
+    ]  # fmt: skip
+    for form, value in foreign.forms().items():
+        dense = value.to_dense() if form == "sparse" else value
+        host = {
+            "int64": 8 * x, "bool": x > 0, "float8": 0 * x, "negative bit": -x,
+        }.get(form, x).astype(F32)  # fmt: skip
+        for name, call, part in calls:
+            try:
+                given = part(dense if not isinstance(dense, (list, tuple)) else np.array(dense))
+            except (TypeError, RuntimeError):  # what torch can't do with a dtype
+                continue
+            if form in ("list", "tuple of arrays"):
+                given = [list(p) for p in given] if isinstance(given, list) else type(value)(given)
+            if form == "sparse":
+                given = [p.to_sparse() for p in given] if type(given) is list else given.to_sparse()
+            if form == "masked" and name in ("grads", "sequences"):
+                given = [np.ma.masked_array(p) for p in given]
+            expected = part(host)
+            if call == f.double:
+                expected = expected.astype(np.float64)
+            got, rounds = follow(call, name, given, torch=torch)
+            same(got, call(expected))
+            assert rounds <= 2 + isinstance(given, list) * 2, (form, name)
+
+
+def test_the_way_out_for_packed_sequences(torch):
+    foreign = Foreign(torch)
+    packed = nr.pack_padded_sequence(foreign.x, foreign.lengths, enforce_sorted=False)
+    tape = foreign.identity.forward(packed)
+    for form, value in foreign.packed_forms().items():
+        calls = [
+            ("x", foreign.rnn),
+            ("x", lambda v: foreign.rnn.forward(v).output),
+            ("grad_output", lambda v: tape.backward(v).flat),
+        ]
+        if "list" not in form and form != "float64":
+            calls += [
+                ("sequence", lambda v: nr.pad_packed_sequence(v)[0].astype(F32)),
+                ("packed_sequences", lambda v: tuple(a.astype(F32) for a in nr.unpack_sequence(v))),
+                ("x", foreign.linear),
+            ]
+        for name, call in calls:
+            got, _ = follow(call, name, value, torch=torch)
+            same(got, call(packed.data if call is foreign.linear else packed))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_foreign_parameters_and_lengths(torch, dtype):
+    """Vectors that an optimiser would change: what is advised is the very memory, or nothing."""
+    tensor = torch.ones(4, dtype=getattr(torch, dtype), requires_grad=True)
+    if dtype == "bfloat16":
+        for call in (nr.optim.Adam, lambda v: nr.optim.clip_grad_norm(v, 1.0)):
+            with pytest.raises(TypeError, match=r"must be a NumPy array.*bfloat16$"):
+                call(tensor)
+    else:
+        for value in (tensor, [tensor]):
+            follow(lambda v: nr.optim.SGD(v, 1.0).step(v), "params", value)
+            assert (tensor == 0).all()
+            tensor.detach()[:] = 1
+            follow(lambda v: nr.optim.clip_grad_norm(v, 0.0), "grads", value)
+            assert (tensor == 0).all()
+            tensor.detach()[:] = 1
+    rnn, x = nr.RNN(I, H, rng=0), zeros(L, N, I)
+    lengths = torch.tensor([1, 2, 3, 4, 5]).to(getattr(torch, dtype))
+    got, _ = follow(lambda v: rnn(x, lengths=v), "lengths", lengths)
+    same(got, rnn(x, lengths=[1, 2, 3, 4, 5]))
+
+
+def test_advice_is_given_where_it_works_alone():
+    """Not for what NumPy makes nothing of, or makes an array that nobody meant."""
+    rnn = nr.RNN(I, H, rng=0)
+    for value in (None, 3, "12", {"x": 1}, object(), [[1.0], [2.0, 3.0]], [None, "a"], memoryview):
+        with pytest.raises(TypeError) as caught:
+            rnn(value)
+        assert advice(str(caught.value)) is None
+    sparse = eye_array(I, dtype=F32)
+    got, _ = follow(rnn, "x", sparse)
+    same(got, rnn(np.eye(I, dtype=F32)))
 
 
 @pytest.mark.parametrize("shape", [(4, N, H + 1), (2, N, H), (4, N - 1, H), (4, H), (N, H), (0,)])

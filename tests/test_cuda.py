@@ -108,7 +108,7 @@ importlib.util.find_spec = lambda name: None if name == "numba_cuda" else find_s
 
 def test_without_numba_cuda_the_error_names_the_extra():
     printed = python(HIDE + ASK.format(error="ModuleNotFoundError"))
-    for word in ("numba-cuda", "numba_rnn[cuda13]", "numba_rnn[cuda12]"):
+    for word in ("numba-cuda", "numba-cuda[cu13]", "numba-cuda[cu12]"):
         assert word in printed
 
 
@@ -117,5 +117,5 @@ def test_without_a_driver_the_error_says_so():
     if python("from numba import cuda; print(cuda.is_available())").strip() == "True":
         pytest.skip("there is a GPU here")
     printed = python(ASK.format(error="RuntimeError"))
-    for word in ("NVIDIA GPU", "driver", "numba_rnn[cuda13]"):
+    for word in ("NVIDIA GPU", "driver", "numba-cuda[cu13]"):
         assert word in printed

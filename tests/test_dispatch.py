@@ -295,6 +295,62 @@ def test_how_to_move():
         assert dispatch.how_to_move("x", array, place) == words
 
 
+class Bfloat16(TorchLike):
+    """A tensor of a dtype that NumPy hasn't got."""
+
+    dtype = property(lambda self: standins.DTYPES["bfloat16"])
+
+
+def test_how_to_convert_what_numpy_has_no_dtype_for():
+    on_gpu, on_cpu = Bfloat16(zeros(2)), Bfloat16(zeros(2), where="cpu", requires_grad=True)
+    for array, dtype, words in [
+        (on_gpu, None, "x.cpu().float().numpy()"),
+        (on_gpu, np.dtype(F32), "x.cpu().float().numpy()"),
+        (on_gpu, np.dtype(np.float64), "x.cpu().double().numpy()"),
+        (on_cpu, None, "x.detach().float().numpy()"),
+        (TorchLike(zeros(2)), F32, "x.cpu().numpy()"),
+        (TorchLike(zeros(2)), np.dtype(np.float64), "x.cpu().double().numpy()"),
+    ]:
+        assert dispatch.how_to_move("x", array, "cpu", dtype) == words
+    rnn = nr.RNN(3, 4, rng=0)
+    with pytest.raises(TypeError, match=r"move x with x\.cpu\(\)\.float\(\)\.numpy\(\), or the la"):
+        rnn(Bfloat16(zeros(2, 5, 3)))
+
+
+class TorchsPacked(tuple):
+    """torch.nn.utils.rnn.PackedSequence."""
+
+    _fields = ("data", "batch_sizes", "sorted_indices", "unsorted_indices")
+    data = property(lambda self: self[0])
+
+
+TorchsPacked.__module__ = "torch.nn.utils.rnn"
+TorchsPacked.__name__ = "PackedSequence"
+
+
+def test_how_to_repack_on_the_gpu(gpu):
+    """Index arrays belong on the host, data where the layer is."""
+    cpu, sizes = nr.RNN(3, 4, rng=0), TorchLike(zeros(1), where="cpu")
+    order = TorchLike(zeros(1))
+    rows = zeros(2, 3)
+    for layer, data, index, words in [
+        (gpu.rnn, TorchLike(rows), (sizes, None, None), "nr.PackedSequence(x.data, *x[1:])"),
+        (gpu.rnn, TorchLike(rows), (sizes, order, order),
+         "nr.PackedSequence(x.data, x.batch_sizes, x.sorted_indices.cpu(), "
+         "x.unsorted_indices.cpu())"),
+        (gpu.rnn, TorchLike(rows, where="cpu"), (sizes, None, None),
+         "nr.PackedSequence(x.data.cuda(), *x[1:])"),
+        (cpu, TorchLike(rows), (sizes, None, order),
+         "nr.PackedSequence(x.data.cpu().numpy(), x.batch_sizes, x.sorted_indices, "
+         "x.unsorted_indices.cpu())"),
+        (cpu, Bfloat16(rows, where="cpu"), (sizes, None, None),
+         "nr.PackedSequence(x.data.float().numpy(), *x[1:])"),
+    ]:  # fmt: skip
+        with pytest.raises(TypeError) as caught:
+            layer(TorchsPacked((data, *index)))
+        assert str(caught.value).endswith(f"got torch's PackedSequence; convert with {words}")
+
+
 def test_dtypes_on_the_gpu(gpu):
     for kind, dtype, words in [
         (CupyLike, np.float64, "got float64; convert with x.astype(np.float32) or build the layer"),

@@ -14,7 +14,7 @@ import pytest
 import numba_rnn as nr
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [p for p in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))] if p.exists()]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 FENCED = re.compile(r"^([ \t]*)```python[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
 
@@ -45,6 +45,27 @@ def test_snippets_are_found(tmp_path):
     )
     assert [code for _, code in snippets(path)] == ["x = 1\n", "if x:\n    y = 2\n"]
     assert [line for line, _ in snippets(path)] == [2, 9]
+
+
+LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]*)?\)")
+
+
+def headings(path):
+    """Return the anchors of a document's headings."""
+    titles = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {"#" + re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(path):
+    links = LINK.findall(path.read_text(encoding="utf-8"))
+    for target, anchor in links:
+        if target.startswith("https://"):
+            continue
+        to = path.parent / target if target else path
+        assert to.exists(), target
+        assert not anchor or anchor in headings(to), target + anchor
+    assert links or path.name not in ("README.md", "serving.md", "SECURITY.md")
 
 
 MODULES = [m.name for m in pkgutil.walk_packages(nr.__path__, "numba_rnn.")]

@@ -43,7 +43,7 @@ def test_train_on_gpu_says_what_to_install():
         pytest.skip("there is a GPU here; test_cuda.py runs the example in the simulator")
     printed = python(GPU_EXAMPLE.format(folder=str(EXAMPLES)))
     assert printed.startswith("This example needs a GPU") and printed.endswith("2\n")
-    for word in ("CUDA arrays need", "numba_rnn[cuda13]", "numba_rnn[cuda12]"):
+    for word in ("CUDA arrays need", "numba-cuda[cu13]", "numba-cuda[cu12]"):
         assert word in printed
 
 

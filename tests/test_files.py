@@ -1,21 +1,26 @@
 """Files of models: they come back to the bit, and nothing that was tampered with comes in."""
 
+import io
 import json
 import os
 import pickle
 import stat
+import subprocess
 import sys
+import threading
+import time
+import tracemalloc
 import warnings
 
 import numpy as np
 import pytest
 import safetensors.numpy
 from helpers import assert_same_bits
-from processes import python
+from processes import environment, python
 from sklearn.exceptions import NotFittedError
 
 import numba_rnn as nr
-from numba_rnn import atomic, files
+from numba_rnn import atomic, files, locks
 from numba_rnn.estimators import RNNClassifier, RNNForecaster, RNNRegressor
 from numba_rnn.extras import need
 
@@ -68,7 +73,8 @@ def test_whatever_a_parameter_is(path):
     layer.weight[0] = [np.nan, np.inf, -np.inf]
     layer.weight[1] = [-0.0, 1e-45, np.finfo(np.float32).max]
     nr.save(layer, str(path))
-    assert nr.load(str(path)).flat_parameters.tobytes() == layer.flat_parameters.tobytes()
+    again = nr.load(str(path), allow_nonfinite=True)
+    assert again.flat_parameters.tobytes() == layer.flat_parameters.tobytes()
 
 
 def test_dropout_without_effect_is_not_warned_of_again(path):
@@ -128,7 +134,7 @@ try:
 except ModuleNotFoundError as error:
     print(error)
 """
-        assert "pip install 'numba_rnn[files]'" in python(code)
+        assert "pip install safetensors (" in python(code)
 
 
 def test_an_extra_that_is_broken_itself(tmp_path, monkeypatch):
@@ -150,7 +156,7 @@ def test_bit_flips(path):
         damaged = bytearray(whole)
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(ValueError):
-            files._read(bytes(damaged))
+            files._read(io.BytesIO(damaged))
     path.write_bytes(damaged)
     refused(path, "SHA-256")
 
@@ -160,10 +166,10 @@ def test_truncated_or_longer(path):
     whole = path.read_bytes()
     for size in range(len(whole)):
         with pytest.raises(ValueError):
-            files._read(whole[:size])
+            files._read(io.BytesIO(whole[:size]))
     for more in (b"\0", b" ", b"\n", whole):
         with pytest.raises(ValueError):
-            files._read(whole + more)
+            files._read(io.BytesIO(whole + more))
     path.write_bytes(b"")
     refused(path, "not a safetensors file")
 
@@ -270,8 +276,11 @@ def test_malformed_records(path, value):
     for key in ("class", "config"):
         forge(path, tensors, {**record, key: value})
         refused(path, "malformed")
-    for key in record:
+    for key in record.keys() - {"version"}:
         forge(path, tensors, {k: v for k, v in record.items() if k != key})
+        refused(path, "malformed")
+    if not isinstance(value, str):
+        forge(path, tensors, {**record, "version": value})
         refused(path, "malformed")
     forge(path, tensors, {**record, "more": value})
     refused(path, "malformed")
@@ -309,6 +318,131 @@ def test_other_tensors(path):
     ):
         forge(path, changed, record)
         refused(path, "holds no RNN")
+
+
+def test_the_version_that_wrote_a_file(path):
+    """It stands in it, is told where the file is of no use to this one, and may be missing."""
+    tensors, record = parts(path, nr.RNN(3, 4, rng=0))
+    assert record["version"] == nr.__version__
+    bare = {k: v for k, v in record.items() if k != "version"}
+    forge(path, tensors, bare)
+    assert repr(nr.load(path)) == "RNN(3, 4)"
+    later = record | {"version": "99.1"}
+    forge(path, tensors, later)
+    assert repr(nr.load(path)) == "RNN(3, 4)"
+    write(path, tensors, record | {"sha256": files._digest(later, tensors)})
+    refused(path, "SHA-256")
+    forge(path, tensors, later | {"config": record["config"] | {"gates": 3}})
+    refused(path, "99.1", nr.__version__, "gates")
+    forge(path, tensors, later | {"format": 2})
+    refused(path, "99.1", nr.__version__, "reads format 1")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite(path, value):
+    """They are refused unless asked for: of layers, estimators and forecasters."""
+    forecaster = RNNForecaster(window=6, horizon=2, hidden_size=3, **SHORT)
+    forecaster.fit(np.sin(np.arange(40.0)))
+    models = [nr.RNN(2, 3), nr.RNNCell(2, 3), nr.Linear(2, 3)]
+    models += [fitted(RNNClassifier), fitted(RNNRegressor), forecaster]
+    for model in models:
+        layer = getattr(model, "head_", model)
+        layer.flat_parameters[-1] = value
+        nr.save(model, path)
+        refused(path, "bias", "NaN or infinite", "allow_nonfinite=True")
+        again = nr.load(path, allow_nonfinite=True)
+        last = getattr(again, "head_", again).flat_parameters[-1]
+        np.testing.assert_array_equal(last, layer.flat_parameters[-1])
+    with pytest.raises(TypeError, match="allow_nonfinite must be True or False"):
+        nr.load(path, allow_nonfinite=1)
+
+
+# --- files that ask for memory ------------------------------------------------------------------
+
+
+def peak_of(path):
+    """Refuse a file; return the message, and the bytes that it took at most."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError) as caught:
+            nr.load(path)
+        return str(caught.value), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_header_is_not_read(path):
+    header = b"[" + b"[]," * 10_000_000 + b"[]]"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    message, peak = peak_of(path)
+    assert f"has a header of {len(header)} bytes" in message and peak < 1 << 20
+
+
+def test_what_a_header_may_cost(path):
+    """The worst that is read, which could cost hundreds of megabytes if it were longer."""
+    longest = files._LONGEST_HEADER
+    header = b"[" + b"[]," * (longest // 3 - 1) + b"1]"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    message, peak = peak_of(path)
+    assert "no configuration" in message and peak < 30 * longest
+    path.write_bytes((longest + 1).to_bytes(8, "little") + b" " * (longest + 1))
+    assert "has a header of" in peak_of(path)[0]
+    with open(path, "r+b") as file:  # with tensors of some size it may be longer
+        file.truncate(8 + longest + 3)
+    assert "has a header of" not in peak_of(path)[0]
+
+
+def test_sparse_files_are_not_read(path):
+    """Files of 5 GB that take no place on the disk: nothing, one of ours, a forged one."""
+    size = 5 << 30
+    with open(path, "wb") as file:
+        file.truncate(size)
+    assert peak_of(path)[1] < 1 << 20
+    with open(path, "r+b") as file:
+        file.write((size - 8).to_bytes(8, "little"))
+    message, peak = peak_of(path)
+    assert "has a header of" in message and peak < 1 << 20
+    for model in (nr.Linear(2, 1, rng=0), fitted(RNNRegressor)):
+        nr.save(model, path)
+        with open(path, "r+b") as file:
+            whole = file.read()
+            file.truncate(size)
+        message, peak = peak_of(path)
+        assert "bytes of tensors, where its header says" in message and peak < 1 << 20
+        length = int.from_bytes(whole[:8], "little")
+        header = json.loads(whole[8 : 8 + length])
+        name = next(name for name in header if name.endswith("weight"))
+        other = sum(np.diff(v["data_offsets"])[0] for k, v in header.items() if k[0] != "_")
+        start, stop = header[name]["data_offsets"]
+        filled = size - 8 - length - 100 - int(other - (stop - start))
+        header[name] |= {"shape": [filled // 4], "data_offsets": [start, start + filled]}
+        text = json.dumps(header).encode().ljust(length + 100)
+        with open(path, "r+b") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+        message, peak = peak_of(path)
+        assert f"{name.rpartition('.')[2]} must have shape" in message and peak < 1 << 20
+
+
+def test_nothing_is_saved_that_could_not_be_loaded(path, monkeypatch):
+    model = fitted(RNNRegressor)
+    model.loss_curve_ = [1 / 3] * 300
+    nr.save(model, path)
+    before = path.read_bytes()
+    monkeypatch.setattr(files, "_LONGEST_HEADER", 5000)
+    with pytest.raises(ValueError, match=r"model can't be saved: its file has a header of .* most"):
+        nr.save(model, path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are POSIX's")
+def test_a_pipe_is_loaded(path):
+    layer = nr.Linear(2, 1, rng=0)
+    os.mkfifo(path)
+    writer = threading.Thread(target=nr.save, args=(layer, path))
+    writer.start()
+    assert_same_bits(nr.load(path).flat_parameters, layer.flat_parameters)
+    writer.join()
+    assert stat.S_ISFIFO(path.stat().st_mode) and os.listdir(path.parent) == [path.name]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited in Linux's way")
@@ -465,6 +599,201 @@ def test_permissions_and_links(tmp_path):
     usual = tmp_path / "usual"
     usual.write_bytes(b"")
     assert stat.S_IMODE(plain.stat().st_mode) == stat.S_IMODE(usual.stat().st_mode)
+    for umask in (0o077, 0o002):
+        before = os.umask(umask)
+        try:
+            nr.save(nr.Linear(3, 2), tmp_path / f"new {umask}")
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((tmp_path / f"new {umask}").stat().st_mode) == 0o666 & ~umask
+
+
+posix = pytest.mark.skipif(os.name != "posix", reason="owners, permissions and pipes are POSIX's")
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o666, 0o755])
+def test_permissions_are_kept(path, monkeypatch, mode):
+    """From the moment on when there is something to read."""
+    path.write_bytes(b"secret")
+    path.chmod(mode)
+    seen, real = [], os.fsync
+    monkeypatch.setattr(
+        atomic.os, "fsync", lambda fd: (seen.append(os.fstat(fd).st_mode & 0o777), real(fd))
+    )
+    nr.save(nr.Linear(3, 2), path)
+    assert path.stat().st_mode & 0o777 == mode == seen[0]
+    atomic.write(path, b"again")  # checkpoints come by this way
+    assert path.stat().st_mode & 0o777 == mode
+
+
+@posix
+@pytest.mark.parametrize(
+    ("mode", "left"), [(0o640, 0o600), (0o664, 0o644), (0o666, 0o666), (0o604, 0o604)]
+)
+def test_a_group_that_can_not_be_kept_gives_nobody_more(path, monkeypatch, mode, left):
+    def refuse(file, owner, group):
+        raise PermissionError
+
+    path.write_bytes(b"")
+    path.chmod(mode)
+    monkeypatch.setattr(atomic.os, "fchown", refuse)
+    nr.save(nr.Linear(3, 2), path)
+    assert path.stat().st_mode & 0o777 == left
+
+
+def without_rights(code, **variables):
+    """Run code as a user who may not do everything, in a folder of that user's own.
+
+    It is made of definitions, which see numpy, numba_rnn and its estimators, and `main()`.
+    """
+    start = """
+import os, stat, tempfile
+import numpy as np
+import numba_rnn as nr
+from numba_rnn import atomic
+from numba_rnn.estimators import RNNRegressor
+folder = tempfile.mkdtemp()
+if os.getuid() == 0:
+    os.chown(folder, 65534, 65534)
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+os.chdir(folder)
+"""
+    end = """
+try:
+    main()
+finally:
+    os.chmod(folder, 0o700)
+    for name in os.listdir(folder):
+        os.unlink(name)
+    os.rmdir(folder)
+"""
+    return python(start + code + end, **variables)
+
+
+@posix
+def test_what_may_not_be_written_is_not_replaced(tmp_path):
+    """A renaming needs rights on the folder alone; it is as if the file were opened."""
+    code = """
+def main():
+    with open("model", "wb") as file:
+        file.write(b"mine")
+    os.chmod("model", 0o444)
+    try:
+        atomic.write("model", b"yours")
+    except PermissionError as error:
+        assert error.filename == "model"
+        print(open("model").read(), os.listdir())
+"""
+    assert without_rights(code).split() == ["mine", "['model']"]
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root alone gives files away"
+)
+def test_the_owner_is_kept(path):
+    path.write_bytes(b"")
+    os.chown(path, 65534, 65533)
+    path.chmod(0o640)
+    nr.save(nr.Linear(3, 2), path)
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (65534, 65533, 0o640)
+
+
+@posix
+def test_devices_are_written_to_and_not_replaced(path, tmp_path):
+    ours, theirs = os.openpty()  # a terminal: no harm is done where one is replaced
+    path.symlink_to(os.ttyname(theirs))
+    for device in (os.ttyname(theirs), path):
+        nr.save(nr.Linear(3, 2), device)
+        assert stat.S_ISCHR(os.stat(device).st_mode) and path.is_symlink()
+        assert b'Linear\\"' in os.read(ours, 4096)
+    os.close(ours)
+    os.close(theirs)
+    code = """
+import numba_rnn as nr
+print("before", flush=True)
+nr.save(nr.Linear(3, 2), "/dev/{}")
+"""
+    out = tmp_path / "out"
+    for name in ("stdout", "fd/1"):
+        command = [sys.executable, "-c", code.format(name)]
+        pipe = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, check=True)
+        assert pipe.stdout.startswith(b"before\n") and b'Linear\\"' in pipe.stdout
+        with open(out, "wb") as file:  # one that is open, and stays the one that it is
+            subprocess.run(command, env=environment(), stdout=file, check=True)
+            assert os.path.samestat(os.fstat(file.fileno()), out.stat())
+        assert b'Linear\\"' in out.read_bytes()
+    assert sorted(os.listdir(tmp_path)) == [path.name, "out"]
+
+
+@pytest.mark.parametrize("locks_are_there", [True, False])
+def test_what_a_killed_process_left_is_removed(path, monkeypatch, locks_are_there):
+    """By the next one that writes to the same place, and by no other."""
+    if not locks_are_there:
+        monkeypatch.setattr(locks, "fcntl", None)
+    elif locks.fcntl is None:
+        pytest.skip("this system has no flock, which the other case is for")
+    code = """
+import os, signal, sys
+import numba_rnn as nr
+from numba_rnn import atomic
+
+atomic.os.fsync = lambda file: os._exit(9)  # nothing is cleaned up by that
+nr.save(nr.Linear(3, 2), sys.argv[1])
+"""
+    other = path.with_name("other")
+    for place in (path, other):
+        killed = subprocess.run([sys.executable, "-c", code, str(place)], env=environment())
+        assert killed.returncode == 9
+    left = os.listdir(path.parent)
+    assert len(left) == 2 and all(name.endswith(".tmp") for name in left)
+    nr.save(nr.Linear(3, 2), path)
+    if not locks_are_there:  # it might be alive, elsewhere; a day later it is not
+        assert len(os.listdir(path.parent)) == 3
+        a_day_ago = time.time() - 25 * 3600
+        for name in left:
+            os.utime(path.with_name(name), (a_day_ago, a_day_ago))
+        nr.save(nr.Linear(3, 2), path)
+    assert len(os.listdir(path.parent)) == 2
+    nr.save(nr.Linear(3, 2), other)
+    assert sorted(os.listdir(path.parent)) == sorted([path.name, "other"])
+
+
+def test_what_another_process_writes_is_left_alone(path):
+    code = """
+import os, sys
+import numba_rnn as nr
+from numba_rnn import atomic
+
+real = os.fsync
+def fsync(file):
+    atomic.os.fsync = real
+    print("writing", flush=True)
+    sys.stdin.readline()
+    real(file)
+
+atomic.os.fsync = fsync
+nr.save(nr.Linear(30, 2, rng=0), sys.argv[1])
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)],
+        env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as other:  # fmt: skip
+        assert other.stdout.readline() == "writing\n"
+        nr.save(nr.Linear(3, 2, rng=0), path)
+        assert repr(nr.load(path)) == "Linear(3, 2)" and len(os.listdir(path.parent)) == 2
+        other.communicate("\n")
+    assert other.returncode == 0 and repr(nr.load(path)) == "Linear(30, 2)"
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_long_names(tmp_path):
+    path = tmp_path / ("x" * 255)
+    nr.save(nr.Linear(3, 2), path)
+    assert repr(nr.load(path)) == "Linear(3, 2)"
 
 
 # --- estimators ---------------------------------------------------------------------------------

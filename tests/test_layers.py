@@ -697,6 +697,46 @@ def test_no_layer_takes_a_misspelt_parameter(name):
             setattr(layer, name, np.zeros(3, np.float32))
 
 
+@pytest.mark.parametrize("of", ["layer", "gradients"])
+@each_layer
+def test_the_dict_of_parameters_is_read(make, of):
+    """A dict of live arrays; a new array in it would be nobody's, so it is refused."""
+    layer = make(rng=0)
+    owner = layer if of == "layer" else backward_of(layer)[1]
+    before = owner.parameters
+    name = list(before)[1]
+    assert isinstance(before, dict)
+    for change, kind, words in [
+        (lambda p: p.__setitem__(name, 0 * p[name]), TypeError,
+         rf"parameters\['{name}'\]\[\.\.\.\] = value"),
+        (lambda p: p.__setitem__("wieght", 0), TypeError, f"no parameter 'wieght'; there.*{name}"),
+        (lambda p: p.__delitem__(name), TypeError, r"dict\(parameters\)"),
+        (lambda p: p.update({name: 0}), TypeError, r"dict\(parameters\)"),
+        (lambda p: p.__ior__({name: 0}), TypeError, r"dict\(parameters\)"),
+        (lambda p: p.setdefault("new", 0), TypeError, r"dict\(parameters\)"),
+        (lambda p: p.pop(name), TypeError, r"dict\(parameters\)"),
+        (lambda p: p.popitem(), TypeError, r"dict\(parameters\)"),
+        (lambda p: p.clear(), TypeError, r"dict\(parameters\)"),
+        (lambda p: p(), TypeError, "leave out the brackets"),
+        (lambda p: setattr(owner, "parameters", p), AttributeError, "parameters"),
+    ]:  # fmt: skip
+        parameters = owner.parameters
+        with pytest.raises(kind, match=words):
+            change(parameters)
+        assert_same_bits(parameters, before)
+        assert_same_bits(owner.parameters, before)
+    if of == "layer":
+        with pytest.raises(TypeError, match=rf"or layer\.{name} = value"):
+            owner.parameters[name] = 0
+    owner.parameters[name][...] = 7  # as the message says
+    assert (before[name] == 7).all()
+    for mine in (dict(before), before.copy(), before | {"x": 1}, {**before}, copy.copy(before),
+                 copy.deepcopy(before), pickle.loads(pickle.dumps(before))):  # fmt: skip
+        assert type(mine) is dict
+        mine["new"] = mine.pop(name)
+    assert_same_bits(owner.parameters, before)
+
+
 def test_kept_layouts_are_found_by_content_alone():
     """Lengths changed in place are new lengths, and equal ones from elsewhere the same."""
     rnn, x = nr.RNN(2, 3, rng=0), np.random.default_rng(0).standard_normal((5, 3, 2))
@@ -710,3 +750,24 @@ def test_kept_layouts_are_found_by_content_alone():
         for _ in range(2):  # what was refused is refused again
             with pytest.raises(ValueError, match="lengths"):
                 rnn(x, lengths=lengths)
+
+
+@pytest.mark.parametrize("kind", ["in front", "holes"])
+def test_steps_that_do_not_count_are_left_out(kind):
+    """As a loop over the cell has it that leaves the state as it is at such a step."""
+    L, N = 9, 5
+    rng = np.random.default_rng(0)
+    x = normal((L, N, 2))
+    real = rng.random((L, N)) < 0.6
+    if kind == "in front":
+        real = np.arange(L)[:, None] >= [0, 2, 5, 8, 9]
+    x[~real] = np.nan  # never read
+    rnn = nr.RNN(2, 3, dtype=np.float64, rng=0)
+    kept = [x[real[:, n], n] for n in range(N)]
+    _, h_n = rnn(nr.pad_sequence(kept), lengths=[len(steps) for steps in kept])
+    cell = nr.RNNCell(2, 3, dtype=np.float64)
+    cell.load_state_dict({name[:-3]: value for name, value in rnn.state_dict().items()})
+    h = np.zeros((N, 3))
+    for t in range(L):
+        h[real[t]] = cell(x[t][real[t]], h[real[t]])
+    np.testing.assert_array_equal(h_n[0], h)

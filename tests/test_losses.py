@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from numba_rnn import losses
+from numba_rnn.estimators import objectives
 
 SHAPE = (4, 3, 5)
 ELEMENTWISE = {
@@ -186,6 +187,81 @@ def test_extreme_logits_are_exact():
     # a class ruled out by -inf
     value, gradient = losses.cross_entropy(np.array([0.0, 0.0, -np.inf]), 0)
     assert value == pytest.approx(np.log(2)) and gradient.tolist() == [-0.5, 0.5, 0]
+
+
+INF, NAN = np.inf, np.nan
+LOG2 = np.log(2)
+# loss, logits or predictions, targets, the terms' sum, the gradient of the sum
+INFINITE = [
+    ("binary_cross_entropy", [2.0, -1, -INF], [1, 0, 0],
+     np.log1p(np.exp(-2)) + np.log1p(np.exp(-1)), [-1 / (1 + np.exp(2)), 1 / (1 + np.exp(1)), 0]),
+    ("binary_cross_entropy", [INF, -INF], [1, 0], 0, [0, 0]),
+    ("binary_cross_entropy", [INF, -INF], [0, 1], INF, [1, -1]),
+    ("binary_cross_entropy", [INF, -INF], [0.25, 0.25], INF, [0.75, -0.25]),
+    ("binary_cross_entropy", [NAN, INF, NAN], [0, 1, 1], NAN, [NAN, 0, NAN]),
+    ("cross_entropy", [[0, 0, -INF]], [0], LOG2, [[-0.5, 0.5, 0]]),
+    ("cross_entropy", [[0, 0, -INF]], [2], INF, [[0.5, 0.5, -1]]),
+    ("cross_entropy", [[3, INF, -INF], [0, 0, -INF]], [1, 1], LOG2, [[0, 0, 0], [0.5, -0.5, 0]]),
+    ("cross_entropy", [[3, INF, -INF]], [0], INF, [[-1, 1, 0]]),
+    ("cross_entropy", [[INF, INF, 0], [0, 0, -INF]], [0, 0], NAN, [[NAN] * 3, [-0.5, 0.5, 0]]),
+    ("cross_entropy", [[-INF, -INF]], [0], NAN, [[NAN, NAN]]),
+    ("cross_entropy", [[NAN, INF]], [1], NAN, [[NAN, NAN]]),
+    ("mse", [INF, -INF, 1], [0, 0, INF], INF, [INF, -INF, -INF]),
+    ("mse", [INF, 2], [INF, 1], NAN, [NAN, 2]),
+    ("mae", [INF, -INF, 1], [0, 0, INF], INF, [1, -1, -1]),
+    ("mae", [INF, 2], [INF, 1], NAN, [NAN, 1]),
+    ("huber", [INF, -INF, 1], [0, 0, INF], INF, [1, -1, -1]),
+    ("huber", [INF, 2], [INF, 1.5], NAN, [NAN, 0.5]),
+    ("huber_0.3", [INF, -INF, 1], [0, 0, INF], INF, [0.3, -0.3, -0.3]),
+]  # fmt: skip
+each_infinite = pytest.mark.parametrize(
+    ("name", "x", "y", "total", "slopes"), INFINITE, ids=[f"{c[0]}-{c[1]}-{c[2]}" for c in INFINITE]
+)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@each_infinite
+def test_infinite_predictions(name, x, y, total, slopes, dtype):
+    x, y, slopes = np.array(x, dtype), np.array(y), np.array(slopes)
+    for weights in (None, np.full(y.shape, 3.0)):
+        with np.errstate(all="raise"):  # nothing is warned of either
+            value, gradient = ALL[name](x, y, weights)
+        np.testing.assert_allclose(value, total / y.size, rtol=1e-14)
+        np.testing.assert_allclose(gradient, slopes / y.size, rtol=1e-6)
+    # beside what is masked, and where it is masked itself
+    both = np.stack([x, np.ones_like(x)]), np.stack([y, np.zeros_like(y)])
+    value, gradient = ALL[name](*both, np.array([[0.0], [1.0]]))
+    assert np.isfinite(value) and np.isfinite(gradient).all() and not gradient[0].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "y"), [case[:3] for case in INFINITE if np.isfinite(case[3])]
+)
+def test_a_right_infinite_logit_is_the_limit(name, x, y):
+    """A huge number in the place of infinity gives the same."""
+    x, y = np.array(x), np.array(y)
+    value, gradient = ALL[name](x, y)
+    close, its_gradient = ALL[name](np.nan_to_num(x, posinf=1e150, neginf=-1e150), y)
+    assert value == close
+    np.testing.assert_array_equal(gradient, its_gradient)
+
+
+SOFTMAX = [case[1:] for case in INFINITE if case[0] == "cross_entropy"]
+
+
+@pytest.mark.parametrize(("x", "y", "total", "slopes"), SOFTMAX)
+def test_infinite_logits_in_training(x, y, total, slopes):
+    with np.errstate(all="ignore"):  # as training says
+        value, gradient = objectives.cross_entropy(np.array(x), np.array(y))
+    np.testing.assert_allclose(value, total / len(y), rtol=1e-14)
+    np.testing.assert_allclose(gradient, np.array(slopes) / len(y), rtol=1e-14)
+
+
+def test_nothing_is_warned_of():
+    """What float64 or the gradient's dtype can't hold is infinite."""
+    assert losses.mse(np.array([1e200]), [0])[0] == INF
+    value, gradient = losses.mse(np.array([3e38], np.float32), [-3e38])
+    assert value == pytest.approx(3.6e77) and gradient.tolist() == [INF]
 
 
 @pytest.mark.parametrize("name", ALL)

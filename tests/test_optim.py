@@ -2,10 +2,14 @@
 
 import copy
 import io
+import pickle
 
+import cloudpickle
+import joblib
 import numpy as np
 import pytest
 
+import numba_rnn as nr
 from numba_rnn import optim
 
 SHAPES = [(7, 3), (5,), (), (2, 0), (1, 4, 2)]
@@ -212,6 +216,7 @@ def test_refused_gradients_change_nothing(name, options):
         ([a, b.tolist()], TypeError, r"grads\[1\] must be a NumPy array, got list"),
         (a, TypeError, "grads must be a list of 2 arrays"),
         ({"a": a, "b": b}, TypeError, "grads must be a list of 2 arrays.*dict"),
+        ({"a": None, "b": 3}, TypeError, "grads must be a list of 2 arrays.*dict"),
         (None, TypeError, "grads must be a list of 2 arrays.*None"),
     ]:
         with pytest.raises(kind, match=words):
@@ -357,6 +362,286 @@ def test_centered_rmsprop_stays_finite_on_a_constant_gradient():
     for _ in range(100):
         opt.step(g)
     assert np.isfinite(p).all()
+
+
+# --- what people pass -----------------------------------------------------------------------------
+
+ITERABLES = {
+    "list": list,
+    "tuple": tuple,
+    "generator": lambda arrays: (a for a in arrays),
+    "map": lambda arrays: map(np.asarray, arrays),
+    "values": lambda arrays: dict(enumerate(arrays)).values(),
+    "reversed": lambda arrays: reversed(arrays[::-1]),
+}
+
+
+@pytest.mark.parametrize("given", ITERABLES.values(), ids=ITERABLES)
+@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adam", "AdamW"])
+def test_any_iterable_will_do(name, given):
+    """For the parameters, their gradients and what is clipped."""
+    rng = np.random.default_rng(7)
+    params = arrays(rng)
+    twins, grads = [p.copy() for p in params], gradients(rng, params)
+    opt, twin = getattr(optim, name)(given(params)), getattr(optim, name)(twins)
+    for _ in range(2):
+        opt.step(given(grads))
+        twin.step(grads)
+    assert worst(params, twins) == 0
+    kept = [g.copy() for g in grads]
+    assert optim.clip_grad_norm(given(grads), 0.1) == optim.clip_grad_norm(kept, 0.1)
+    assert worst(grads, kept) == 0
+
+
+def test_gradients_of_parameters_as_they_come():
+    rnn, twin = nr.RNN(2, 3, rng=0), nr.RNN(2, 3, rng=0)
+    tape = rnn.forward(np.ones((4, 1, 2), np.float32))
+    grads = tape.backward(np.ones_like(tape.output))
+    optim.Adam(rnn.parameters.values()).step(grads.parameters.values())
+    optim.Adam(twin.flat_parameters).step(grads.flat)
+    np.testing.assert_array_equal(rnn.flat_parameters, twin.flat_parameters)
+
+
+def test_iterables_of_the_wrong_length_or_order_change_nothing():
+    params = [np.ones(2), np.ones(3)]
+    opt = optim.Adam(params)
+    before = bits(opt, params)
+    for grads in (iter([np.ones(2)]), iter([np.ones(3), np.ones(2)]), iter([]), np.ones((2, 2))):
+        with pytest.raises((ValueError, TypeError), match="grads"):
+            opt.step(grads)
+        unchanged(before, opt, params)
+
+    def broken():
+        yield np.ones(2)
+        raise KeyError("somebody's own")
+
+    with pytest.raises(KeyError, match="somebody's own"):
+        opt.step(broken())
+    unchanged(before, opt, params)
+
+
+def layers_and_gradients():
+    """Layers, and the gradients of a loss with respect to what they have."""
+    x = np.ones((4, 1, 2), np.float32)
+    rnn, cell, linear = nr.RNN(2, 3, rng=0), nr.RNNCell(2, 3, rng=0), nr.Linear(2, 3, rng=0)
+    tape, cell_tape, linear_tape = rnn.forward(x), cell.forward(x[0]), linear.forward(x)
+    return [
+        (rnn, tape.backward(np.ones_like(tape.output))),
+        (cell, cell_tape.backward(np.ones_like(cell_tape.h))),
+        (linear, linear_tape.backward(np.ones_like(linear_tape.output))),
+    ]
+
+
+def do_as_told(call, name, value, word):
+    """Refused, the call is repeated with what the message says to pass or to convert with."""
+    with pytest.raises(TypeError, match=name) as caught:
+        call(value)
+    advice = str(caught.value).rpartition(word)[2]
+    call(eval(advice, {name: value}))
+    return advice
+
+
+@pytest.mark.parametrize("index", range(3), ids=["rnn", "cell", "linear"])
+def test_a_layer_or_its_gradients_in_the_place_of_a_vector(index):
+    """The message names the vector."""
+    layer, grads = layers_and_gradients()[index]
+    before = layer.flat_parameters.copy()
+    assert do_as_told(optim.Adam, "params", layer, ": pass ") == "params.flat_parameters"
+    assert do_as_told(optim.Adam, "params", layer.parameters, ": pass ") == "list(params.values())"
+    step = optim.SGD(layer.flat_parameters, lr=1.0).step
+    assert do_as_told(step, "grads", grads, ": pass ") == "grads.flat"
+    np.testing.assert_allclose(layer.flat_parameters, before - grads.flat, rtol=1e-5, atol=1e-6)
+    with pytest.raises(TypeError, match=r"params\[0\] must be.*with params\[0\]\.flat_parameters"):
+        optim.Adam([layer])
+    do_as_told(optim.SGD([layer.flat_parameters]).step, "grads", grads, ": pass ")
+    each = optim.SGD(layer.parameters.values()).step
+    do_as_told(each, "grads", grads, ": pass ")
+    do_as_told(each, "grads", grads.parameters, ": pass ")
+    with pytest.raises(TypeError, match=r"grads\[0\] must be.*with grads\[0\]\.flat"):
+        optim.SGD([layer.flat_parameters]).step([grads])
+    with pytest.raises(TypeError, match=r"list with the \.flat of the gradients of each layer"):
+        optim.SGD([layer.flat_parameters, np.ones(2)]).step(grads)
+
+    def clip(value):
+        assert optim.clip_grad_norm(value, 1e9) > 0
+
+    assert do_as_told(clip, "grads", grads, ": pass ") == "grads.flat"
+    do_as_told(clip, "grads", grads.parameters, ": pass ")
+    with pytest.raises(TypeError, match=r"grads\[0\] must be.*with grads\[0\]\.flat"):
+        optim.clip_grad_norm([grads], 1.0)
+
+
+# --- copies ---------------------------------------------------------------------------------------
+
+
+def through_joblib(things, **options):
+    file = io.BytesIO()
+    joblib.dump(things, file, **options)
+    file.seek(0)
+    return joblib.load(file)
+
+
+def from_read_only_memory(things):
+    """As multiprocessing and Ray keep large arrays."""
+    buffers = []
+    packed = pickle.dumps(things, protocol=5, buffer_callback=buffers.append)
+    return pickle.loads(packed, buffers=[bytes(buffer.raw()) for buffer in buffers])
+
+
+DUPLICATES = {
+    "deepcopy": copy.deepcopy,
+    **{
+        f"pickle-{protocol}": lambda things, protocol=protocol: pickle.loads(
+            pickle.dumps(things, protocol)
+        )
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    },
+    "joblib": through_joblib,
+    "joblib-compressed": lambda things: through_joblib(things, compress=3),
+    "cloudpickle": lambda things: pickle.loads(cloudpickle.dumps(things)),
+    "read-only memory": from_read_only_memory,
+    "twice": lambda things: copy.deepcopy(pickle.loads(pickle.dumps(things))),
+    "pickled twice": lambda things: pickle.loads(
+        pickle.dumps(pickle.loads(pickle.dumps(things, 5)), 5)
+    ),
+}
+each_duplicate = pytest.mark.parametrize("duplicate", DUPLICATES.values(), ids=DUPLICATES)
+
+
+class Trainer:
+    """Layers and their optimiser in one object, as people hold them."""
+
+    def __init__(self, params):
+        self.layers = [nr.RNN(2, 3, 2, rng=0), nr.RNNCell(3, 3, rng=0), nr.Linear(3, 1, rng=0)]
+        self.optimizer = optim.Adam(params(self.layers), lr=0.1)
+
+    def step(self, sign=1):
+        """Against gradients of ones."""
+        self.optimizer.step([sign * np.ones_like(p) for p in self.optimizer._params])
+
+    def flat(self):
+        return np.concatenate([layer.flat_parameters for layer in self.layers])
+
+
+PARAMS = {
+    "vectors": lambda layers: [layer.flat_parameters for layer in layers],
+    "parameters": lambda layers: [p for layer in layers for p in layer.parameters.values()],
+    "attributes": lambda layers: [
+        layers[0].weight_hh_l1, layers[1].bias_ih, layers[2].weight, layers[2].bias
+    ],
+    "parts": lambda layers: [layers[0].flat_parameters[::-3], layers[1].weight_hh.T[1:]],
+}  # fmt: skip
+
+
+@each_duplicate
+@pytest.mark.parametrize("params", PARAMS.values(), ids=PARAMS)
+@pytest.mark.parametrize("order", ["layers first", "optimiser first"])
+def test_copies_of_layers_and_optimiser_are_one_again(params, duplicate, order):
+    trainer = Trainer(params)
+    if order == "optimiser first":
+        trainer.__dict__ = dict(reversed(trainer.__dict__.items()))
+    trainer.step()
+    before = trainer.flat()
+    twin = duplicate(trainer)
+    np.testing.assert_array_equal(twin.flat(), before)
+    twin.step()
+    np.testing.assert_array_equal(trainer.flat(), before)  # the original is left alone
+    trainer.step()
+    assert (trainer.flat() != before).any()
+    np.testing.assert_array_equal(twin.flat(), trainer.flat())
+    for layer, other in zip(twin.layers, trainer.layers, strict=True):
+        for name, p in layer.parameters.items():
+            np.testing.assert_array_equal(p, other.parameters[name])
+
+
+@each_duplicate
+def test_one_vector_and_real_gradients(duplicate):
+    rnn = nr.RNN(2, 3, rng=0)
+    opt = optim.RMSprop(rnn.flat_parameters)
+    twin, its = duplicate((rnn, opt))
+    x = np.ones((4, 1, 2), np.float32)
+    for layer, optimizer in ((rnn, opt), (twin, its)):
+        for _ in range(3):
+            tape = layer.forward(x)
+            optimizer.step(tape.backward(np.ones_like(tape.output)).flat)
+    np.testing.assert_array_equal(twin(x)[0], rnn(x)[0])
+    assert (twin(x)[0] != nr.RNN(2, 3, rng=0)(x)[0]).any()
+
+
+@pytest.mark.parametrize("name", sorted(DUPLICATES.keys() - {"twice", "pickled twice"}))
+@pytest.mark.parametrize("params", PARAMS.values(), ids=PARAMS)
+def test_an_optimiser_copied_alone_is_refused(params, name):
+    trainer, duplicate = Trainer(params), DUPLICATES[name]
+    trainer.step()
+    state = trainer.optimizer.state_dict()
+    layers, alone = duplicate(trainer.layers), duplicate(trainer.optimizer)
+    before = [layer.state_dict() for layer in layers]
+    grads = [np.ones_like(p) for p in trainer.optimizer._params]
+    for call in (
+        lambda: alone.step(grads),
+        lambda: alone.load_state_dict(state),
+        lambda: copy.copy(alone),
+        lambda: duplicate(alone),
+    ):
+        with pytest.raises(ValueError, match=r"deepcopy\(\(rnn, optimizer\)\).*state_dict\(\)"):
+            call()
+    for layer, kept in zip(layers, before, strict=True):
+        for name, value in kept.items():
+            np.testing.assert_array_equal(layer.parameters[name], value)
+    # the way that the sentence names; the state is there, and as it was
+    again = optim.Adam(params(layers))
+    again.load_state_dict(alone.state_dict())
+    again.step(grads)
+    trainer.step()
+    ours = np.concatenate([layer.flat_parameters for layer in layers])
+    np.testing.assert_array_equal(ours, trainer.flat())
+
+
+@pytest.mark.parametrize("name", ["deepcopy", "pickle-2", "pickle-5", "cloudpickle", "twice"])
+def test_copies_of_arrays_and_optimiser_are_one_again(name):
+    memory, strided = np.ones((4, 6)), np.asfortranarray(np.ones((3, 2)))
+    opt = optim.SGD([memory[:, ::2], strided, memory[:, 1::2].T, np.ones((2, 0))], lr=1.0)
+    grads = [np.ones((4, 3)), np.ones((3, 2)), -np.ones((3, 4)), np.ones((2, 0))]
+    other, its_strided, its = DUPLICATES[name]((memory, strided, opt))
+    its.step(grads)
+    np.testing.assert_array_equal(other, np.tile([0.0, 2.0], (4, 3)))
+    assert not its_strided.any() and (memory == 1).all() and (strided == 1).all()
+
+
+def test_memory_maps(tmp_path):
+    """joblib can hand out arrays that lie in a file."""
+    trainer = Trainer(PARAMS["vectors"])
+    joblib.dump(trainer, tmp_path / "trainer")
+    trainer.step()
+    for mode in ("r", "c"):
+        twin = joblib.load(tmp_path / "trainer", mmap_mode=mode)
+        twin.step()
+        np.testing.assert_array_equal(twin.flat(), trainer.flat())
+
+
+@pytest.mark.parametrize("params", PARAMS.values(), ids=PARAMS)
+def test_a_shallow_copy_has_a_state_of_its_own(params):
+    """The same arrays, as copy.copy says, and another memory of the steps."""
+    trainer, expected = Trainer(params), Trainer(params)
+    trainer.step()
+    expected.step()
+    kept = trainer.optimizer.state_dict()
+    original, trainer.optimizer = trainer.optimizer, copy.copy(trainer.optimizer)
+    trainer.step(-1)
+    expected.step(-1)
+    np.testing.assert_array_equal(trainer.flat(), expected.flat())
+    for key, value in original.state_dict().items():
+        np.testing.assert_array_equal(value, kept[key])
+    assert trainer.optimizer.state_dict()["step"] == 2
+
+
+def test_a_copy_of_the_layer_alone_is_nobodys():
+    """A shallow copy of a layer owns its parameters, and the optimiser stays with the original."""
+    rnn = nr.RNN(2, 3, rng=0)
+    opt = optim.SGD(rnn.flat_parameters)
+    twin = copy.copy(rnn)
+    opt.step(np.ones_like(rnn.flat_parameters))
+    assert (twin.flat_parameters != rnn.flat_parameters).all()
 
 
 # --- clipping -------------------------------------------------------------------------------------

@@ -229,11 +229,32 @@ def test_the_lock_of_python_is_released(monkeypatch):
         assert ticks >= 12
 
 
+def test_the_number_of_threads_is_that_of_the_python_thread():
+    """set_num_threads is forgotten in other Python threads, unless each is told."""
+    code = """
+from concurrent.futures import ThreadPoolExecutor
+import numba
+import numba_rnn as nr
+from numba_rnn.cpu import parallel
+
+numba.set_num_threads(1)
+many = 1e12
+assert parallel.threads(many) == 1
+with ThreadPoolExecutor(1) as pool:
+    assert pool.submit(parallel.threads, many).result() == 3
+with ThreadPoolExecutor(1, initializer=numba.set_num_threads, initargs=(2,)) as pool:
+    assert pool.submit(parallel.threads, many).result() == 2
+assert parallel.threads(many) == 1
+"""
+    python(code, NUMBA_NUM_THREADS=3)
+
+
 def test_a_quiet_neighbour():
     """Importing and using the package changes no settings of Numba, NumPy or the process."""
     code = """
 import os, sys, warnings
 import numba, numpy as np
+import scipy.linalg  # Numba does so as it compiles; some versions of it put a filter in front
 from numba.core import config
 def settings():
     return (

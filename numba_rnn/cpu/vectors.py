@@ -1,8 +1,10 @@
 """Vector instructions: loads, stores, arithmetic and the activation functions, as LLVM code.
 
 Numba has no vector type, so the register tile is written as LLVM instructions. The width of a
-vector comes from the processor that Numba compiles for (`NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES`
-are honoured): 64 bytes with AVX-512, 32 with AVX2, 16 elsewhere (SSE, NEON).
+vector comes from the processor that Numba compiles for: 64 bytes with AVX-512, 32 with AVX2, 16
+elsewhere (SSE, NEON). `NUMBA_CPU_FEATURES` says what that has. `NUMBA_CPU_NAME` alone does not, as
+Numba then takes the features of the processor it runs on, except for the name `generic`, which has
+none.
 """
 
 from __future__ import annotations

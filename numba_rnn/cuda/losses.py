@@ -33,6 +33,18 @@ def logistic(x):
 
 
 @device_function
+def times(share, loss):
+    """share·loss, 0 where the share is 0 and the loss infinite."""
+    return 0.0 if share == 0 and loss == INFINITY else share * loss
+
+
+@device_function
+def below(x, largest):
+    """How far a logit lies below the largest one, which may be +inf."""
+    return 0.0 if x == largest else x - largest
+
+
+@device_function
 def loss_and_slope(kind, x, y, delta):
     """The loss l of one element and dl/dx."""
     d = x - y
@@ -44,7 +56,7 @@ def loss_and_slope(kind, x, y, delta):
         if abs(d) <= delta:
             return d * d / 2, d
         return delta * (abs(d) - delta / 2), delta if d > 0 else -delta if d < 0 else d
-    loss = y * -log_logistic(x) + (1 - y) * -log_logistic(-x)
+    loss = times(y, -log_logistic(x)) + times(1 - y, -log_logistic(-x))
     return loss, (1 - y) * logistic(x) - y * logistic(-x)
 
 
@@ -128,17 +140,17 @@ def classes() -> tuple[Any, Any]:
                 largest = -INFINITY
                 for c in range(C):
                     largest = max(largest, np.float64(x[i * C + c]))
-                if abs(largest) == INFINITY:
-                    largest = 0.0
                 exponentials = 0.0
                 for c in range(C):
-                    exponentials += math.exp(np.float64(x[i * C + c]) - largest)
-                log = -INFINITY if exponentials == 0 else math.log(exponentials)
+                    exponentials += math.exp(below(np.float64(x[i * C + c]), largest))
+                log = math.log(exponentials)  # of 1 at least: the largest one's is 1
+                if largest == -INFINITY or (largest == INFINITY and exponentials > 1):
+                    log = NAN  # nothing but -inf, or several of +inf: they say nothing
                 scales[2 * i] = largest
                 scales[2 * i + 1] = log
                 found = NAN
                 if 0 <= y[i] < C:
-                    found = 0 - (np.float64(x[i * C + np.int64(y[i])]) - largest - log)
+                    found = 0 - (below(np.float64(x[i * C + np.int64(y[i])]), largest) - log)
                 else:
                     total = NAN
                 loss += share * found
@@ -164,7 +176,7 @@ def classes() -> tuple[Any, Any]:
             i, c = e // C, e % C
             share = weight(w, i, sizes, strides) if weighted else 1.0
             if share != 0:
-                slope = math.exp(np.float64(x[e]) - scales[2 * i] - scales[2 * i + 1])
+                slope = math.exp(below(np.float64(x[e]), scales[2 * i]) - scales[2 * i + 1])
                 if c == y[i]:
                     slope -= 1
                 gradient[e] = share / total * slope + 0.0

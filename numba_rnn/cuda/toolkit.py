@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-EXTRAS = 'pip install "numba_rnn[cuda13]" (or "numba_rnn[cuda12]" with a driver for CUDA 12)'
+EXTRAS = 'pip install "numba-cuda[cu13]" (or "numba-cuda[cu12]" with a driver for CUDA 12)'
 
 if find_spec("numba_cuda") is None:
     raise ModuleNotFoundError(f"CUDA arrays need numba-cuda: {EXTRAS}", name="numba_cuda")

@@ -7,7 +7,7 @@
     >>> model.fit(x, x[:, -3:, 0].sum(axis=1)).predict(x[:5]).shape
     (5,)
 
-They need scikit-learn: ``pip install 'numba_rnn[sklearn]'``.
+They need scikit-learn: ``pip install scikit-learn``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NAMES = {
 __all__ = ["EXPECTED_FAILED_CHECKS", "Backtest", "RNNClassifier", "RNNForecaster", "RNNRegressor"]
 
 
-def __getattr__(name: str) -> Any:
+def _imported(name: str) -> Any:
     if name in _NAMES:
         value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
         globals()[name] = value
@@ -43,5 +43,9 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+if not TYPE_CHECKING:  # a type checker would take every name for one of ours
+    __getattr__ = _imported
+
+
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

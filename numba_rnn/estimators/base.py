@@ -209,6 +209,10 @@ class RNNEstimator(BaseEstimator):
         TypeError, ValueError
             If a parameter, X or y is not as described, or the checkpoint is another training's.
             The estimator is then what it was before.
+        OSError
+            If the checkpoint can't be written.
+        RuntimeError
+            If another training writes the same checkpoint.
         FloatingPointError
             If the loss became infinite or NaN. The estimator keeps the best weights that it had.
 
@@ -224,6 +228,7 @@ class RNNEstimator(BaseEstimator):
         try:
             training.run(x, target)
         finally:
+            training.release()
             self._take_down(training)
         return self
 
@@ -250,8 +255,12 @@ class RNNEstimator(BaseEstimator):
                 checkpoint.save(meta | {"seed": seed}, arrays)
 
         training = Training(network, settings, rng, self._history(going_on), validate, save)
-        if checkpoint is not None and checkpoint.found:
-            training.load_state(*checkpoint.found)
+        if checkpoint is not None:
+            if checkpoint.found:
+                training.load_state(*checkpoint.found)
+            if not training.finished:  # or else it is only read
+                checkpoint.claim()
+                training.release = checkpoint.release
         return training, x[train], target if self._form.steps else target[train]
 
     def _partial_fit(self, X: Any, y: Any, **options: Any) -> Self:
@@ -359,11 +368,20 @@ class RNNEstimator(BaseEstimator):
             return None
         start = [self.rnn_.flat_parameters, self.head_.flat_parameters] if going_on else []
         parameters = {"estimator": type(self).__name__, **self._plain_params()}
-        for name in ("verbose", "checkpoint", "warm_start"):
+        for name in self._on_no_epoch():
             del parameters[name]
-        return Checkpoint(
-            self.checkpoint, parameters, digest(x.rows, x.lengths, target, *start, *self._kept())
-        )
+        defaults = type(self)()._plain_params()
+        data = digest(x.rows, x.lengths, target, *start, *self._kept())
+        return Checkpoint(self.checkpoint, parameters, defaults, data)
+
+    def _on_no_epoch(self) -> list[str]:
+        """Parameters that change no epoch, but at most how many there are: so they may change."""
+        names = ["verbose", "checkpoint", "warm_start", "max_iter", "n_iter_no_change", "tol"]
+        if self.solver == "lbfgs":
+            names += ["batch_size", "learning_rate_init", "shuffle", "clip_norm", "dtype"]
+        if not self.early_stopping:
+            names.append("validation_fraction")
+        return names
 
     def _kept(self) -> list[np.ndarray]:
         """What else of the data the model keeps."""

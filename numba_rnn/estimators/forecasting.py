@@ -12,7 +12,7 @@ import math
 import os
 from dataclasses import asdict, dataclass
 from operator import attrgetter
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -29,6 +29,9 @@ from .series import Form, Series
 from .supervised import RNNRegressor
 from .training import Training
 from .windows import cut, joined, rolling
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class RNNForecaster(BaseEstimator):
@@ -475,7 +478,9 @@ class RNNForecaster(BaseEstimator):
             found.append(np.concatenate([table, np.repeat(table[-1:], rows - len(table), axis=0)]))
         return np.stack(found)
 
-    def predict(self, steps: int, X: Any = None) -> Any:
+    def predict(
+        self, steps: int, X: Any = None
+    ) -> np.ndarray | pd.Series | list[np.ndarray | pd.Series]:
         """Forecast the values that follow the series of `fit`.
 
         Parameters
@@ -508,7 +513,9 @@ class RNNForecaster(BaseEstimator):
             [form.give(row) for form, row in zip(self._forms, values, strict=True)]
         )
 
-    def predict_interval(self, steps: int, X: Any = None, *, coverage: float = 0.9) -> Any:
+    def predict_interval(
+        self, steps: int, X: Any = None, *, coverage: float = 0.9
+    ) -> np.ndarray | pd.DataFrame | list[np.ndarray | pd.DataFrame]:
         """Forecast intervals: for each step ahead, where its value lies with some probability.
 
         Parameters

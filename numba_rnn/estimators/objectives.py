@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..losses import certain
+
 
 def cross_entropy(logits: np.ndarray, classes: np.ndarray) -> tuple[float, np.ndarray]:
     """Mean of -log softmax(x)[y] and its gradient: logits (M, C), classes (M,) from 0 to C - 1."""
-    x = logits.astype(np.float64)
+    x = certain(logits.astype(np.float64))
     x -= x.max(axis=1, keepdims=True)
     slope = np.exp(x)
     total = slope.sum(axis=1, keepdims=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from .network import Network
 from .sequences import Sequences
 
 SERIES_AT_ONCE = 256  # of L-BFGS, whose gradient is one of all series
+_LOG = logging.getLogger("numba_rnn.estimators")
+_LOG.addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,11 @@ def _nothing(history: History) -> None:
     """Show no progress."""
 
 
+def _stalls(cost: float, best: float, tol: float) -> bool:
+    """Whether an epoch brought less than tol."""
+    return cost > best - tol
+
+
 class Training:
     """A network on its way through the epochs.
 
@@ -99,6 +107,7 @@ class Training:
         if settings.solver != "lbfgs":
             self.optimizer = _optimizer(settings, network.weights)
         self._decayed = network.decayed
+        self.release: Callable[[], None] = lambda: None  # called when nothing is to be saved
 
     # --- all that a later epoch depends on ------------------------------------------------------
 
@@ -123,13 +132,20 @@ class Training:
             self.optimizer.lr = self.settings.learning_rate_init
 
     def load_state(self, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Go on from a state."""
+        """Go on from a state.
+
+        Raises
+        ------
+        ValueError
+            If the settings would have ended the training before.
+        """
         if self.settings.solver == "lbfgs":
             # SciPy's search can't be entered half-way, but it asks the same questions again.
             pairs = zip(arrays["values"].tolist(), arrays["gradients"], strict=True)
             self.evaluations = list(pairs)
             return
         self.history.__dict__.update(meta["history"])
+        self._check_past()
         self.rng.bit_generator.state = meta["rng"]
         self.network.weights[:], self.best = arrays["weights"], arrays["best"]
         prefix = "optimizer."
@@ -137,7 +153,38 @@ class Training:
             {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
         )
 
+    def _check_past(self) -> None:
+        """Refuse settings with which some of the epochs would not have been; count stalls anew."""
+        history, settings = self.history, self.settings
+        if history.n_iter > settings.max_iter:
+            raise ValueError(
+                f"max_iter must be {history.n_iter} at least, the epochs that the checkpoint has, "
+                f"got {settings.max_iter}"
+            )
+        if self.validate is None:
+            costs = history.loss_curve[-history.n_iter :]
+        else:
+            costs = [-score for score in history.validation_scores[-history.n_iter :]]
+        best, stalled = math.inf, 0
+        for epoch, cost in enumerate(costs):
+            if stalled > settings.n_iter_no_change:
+                raise ValueError(
+                    f"n_iter_no_change={settings.n_iter_no_change} and tol={settings.tol:g} would "
+                    f"have ended the training after {epoch} epochs, and the checkpoint has "
+                    f"{history.n_iter}"
+                )
+            stalled = stalled + 1 if _stalls(cost, best, settings.tol) else 0
+            best = min(cost, best)
+        history.stalled = stalled
+
     # --- epochs ---------------------------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        """Whether no epoch is left; of L-BFGS nobody knows before SciPy has been asked."""
+        if self.settings.solver == "lbfgs":
+            return False
+        return self._stalled() or self.history.n_iter >= self.settings.max_iter
 
     def run(self, x: Sequences, target: np.ndarray) -> None:
         """Train until the loss or the validation score stalls, or to the last epoch.
@@ -180,6 +227,7 @@ class Training:
         with np.errstate(all="ignore"):
             try:
                 self._finish(self._epoch(x, target))
+                self._log()
             except FloatingPointError:
                 self._put_back()
                 raise
@@ -203,8 +251,9 @@ class Training:
         )
 
     def _epochs(self, x: Sequences, target: np.ndarray) -> bool:
-        while not self._stalled() and self.history.n_iter < self.settings.max_iter:
+        while not self.finished:
             self._finish(self._epoch(x, target))
+            self._log()
             if self.save is not None:
                 self.save(*self.state())
         return self._stalled()
@@ -265,19 +314,30 @@ class Training:
         history.n_iter += 1
         history.loss_curve.append(loss)
         better = loss < history.best_loss
-        stalled = loss > history.best_loss - tol
+        stalled = _stalls(loss, history.best_loss, tol)
         history.best_loss = min(loss, history.best_loss)
         if self.validate is not None:
             score = self.validate()
             history.validation_scores.append(score)
             better = score > history.best_score
-            stalled = score < history.best_score + tol
+            stalled = _stalls(-score, -history.best_score, tol)
             history.best_score = max(score, history.best_score)
         if better:  # without a validation score nothing is known of the weights after the last step
             weights = self._begun_with if self.validate is None else self.network.weights
             self.best = weights.copy()
         history.stalled = history.stalled + 1 if stalled else 0
         self._show(history)
+
+    def _log(self) -> None:
+        """Tell Python's logging of the last epoch."""
+        history, score = self.history, None
+        text, values = "epoch %d: loss %.6g", [history.n_iter, history.loss_curve[-1]]
+        if self.validate is not None:
+            score = history.validation_scores[-1]
+            text += ", validation score %.6g"
+            values.append(score)
+        found = {"epoch": history.n_iter, "loss": values[1], "validation_score": score}
+        _LOG.info(text, *values, extra=found)
 
     @contextlib.contextmanager
     def _progress(self, series: int) -> Iterator[Callable[[History], None]]:
@@ -341,8 +401,10 @@ class Training:
         def iterated(intermediate_result: Any) -> None:
             network.weights[:] = accepted[:] = intermediate_result.x
             self._finish(float(intermediate_result.fun))
-            if self.save is not None and asked > len(known):
-                self.save(*self.state())
+            if asked > len(known):  # or else it was told, and saved, before
+                self._log()
+                if self.save is not None:
+                    self.save(*self.state())
             if self.validate is not None and self._stalled():
                 raise StopIteration
 

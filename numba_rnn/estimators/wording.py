@@ -55,15 +55,20 @@ PARAMETERS = """Parameters
         Source of initial weights, order of series, dropout and what is held back. The same number
         gives the same model to the last bit.
     verbose : int, default 0
-        1 for a progress bar, which needs tqdm.
+        1 for a progress bar, which needs tqdm. Whatever it is, the logger "numba_rnn.estimators" of
+        Python's logging has a record of level INFO for each epoch, with attributes `epoch`, `loss`
+        and `validation_score`; nobody sees it where logging isn't set up.
     dtype : {{"float32", "float64"}}, default "float32"
         What is computed in.
     checkpoint : path or None, default None
         File in which `fit` keeps the training after every epoch. Where it exists `fit` goes on
         from it, and ends in the same bits as if it had never stopped; a finished one gives the
-        finished model. partial_fit keeps none. Its folder must be there. A file belongs to one
-        training: where one path serves several, as in GridSearchCV or cross_val_score, the second
-        is refused for other parameters or "other X or y".
+        finished model. partial_fit keeps none. Its folder must be there and writable. What changes
+        no epoch that is done may change: max_iter, n_iter_no_change and tol, where the training
+        would still have come as far, and verbose. A file belongs to one training: where one path
+        serves several, as in GridSearchCV or cross_val_score, the second is refused for other
+        parameters or "other X or y", and while the first goes on, for that (by a lock beside the
+        file; where a network's file system has no locks, one of the two ends when it next saves).
 """
 
 ATTRIBUTES = """n_features_in_ : int

@@ -21,6 +21,8 @@ from .sequences import (
 from .training import (
     adam_options,
     array_list,
+    arrays_of_a_copy,
+    copied_on_the_host,
     gpu_loss,
     learning_rate,
     loss_classes,
@@ -52,7 +54,9 @@ __all__ = [
     "adam_options",
     "any_array",
     "array_list",
+    "arrays_of_a_copy",
     "choice",
+    "copied_on_the_host",
     "decreasing_lengths",
     "describe",
     "dropout",

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import dispatch
 from ..dispatch import CPU
-from .values import FLOAT_DTYPES, describe
+from .values import FLOAT_DTYPES, convert, describe
 
 # --- masks --------------------------------------------------------------------------------------
 
@@ -75,8 +75,10 @@ def state(value: Any, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype) ->
 # --- places -------------------------------------------------------------------------------------
 
 
-def at(name: str, value: Any, place: str, owner: str) -> Any:
+def at(name: str, value: Any, place: str, owner: str, dtype: np.dtype | None = None) -> Any:
     """Return an array that lies at a place, that of `owner`; one from elsewhere is refused.
+
+    The dtype is the one that messages say how to get.
 
     A GPU array is returned as what can be sliced and reshaped: without torch's record of
     gradients, and as Numba's device array where it is of no library that is known.
@@ -85,16 +87,17 @@ def at(name: str, value: Any, place: str, owner: str) -> Any:
     found = dispatch.place(value)
     library = dispatch.library(value)
     if found is None:
-        raise TypeError(f"{name} must be {_array_at(place)}, got {describe(value)}")
+        fix = dispatch.how_to_convert(name, value, dtype, place)
+        raise TypeError(f"{name} must be {_array_at(place)}, got {describe(value)}{convert(fix)}")
     if not dispatch.agree(found, place):
-        fix = f"move {name} with {dispatch.how_to_move(name, value, place)}"
+        fix = f"move {name} with {dispatch.how_to_move(name, value, place, dtype)}"
         if owner == "the layer":
             fix += f", or the layer with .to({'cpu' if found == CPU else 'cuda'!r})"
         raise TypeError(f"{name} is {_spoken(found)}, {owner} {_spoken(place)}: {fix}")
     if library is None:
         return value
     if found == CPU:  # a tensor of torch's, and the like
-        fix = dispatch.how_to_move(name, value, CPU)
+        fix = dispatch.how_to_move(name, value, CPU, dtype)
         raise TypeError(f"{name} must be a NumPy array, got {describe(value)}; convert with {fix}")
     return library.plain(value)
 
@@ -122,7 +125,9 @@ def on_host(name: str, value: Any, words: str) -> np.ndarray:
     try:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} must be {words}, got {describe(value)}: {error}") from error
+        fix = dispatch.how_to_convert(name, value)
+        why = f": {error}" if fix is None else convert(fix)
+        raise TypeError(f"{name} must be {words}, got {describe(value)}{why}") from error
 
 
 # --- input and gradients of the layers ----------------------------------------------------------
@@ -135,7 +140,10 @@ def floats(name: str, value: Any, dtype: np.dtype, place: str = CPU) -> Any:
     else:
         value, found = _floats_elsewhere(name, value, dtype, place)
     if found != dtype:
-        fix = f"convert with {dispatch.how_to_cast(name, value, dtype)}"
+        cast = dispatch.how_to_cast(name, value, dtype)
+        if name.endswith(".data"):  # of a packed sequence, which can't be assigned to
+            cast = f"{name.removesuffix('.data')}._replace(data={cast})"
+        fix = f"convert with {cast}"
         if found in FLOAT_DTYPES:
             fix += f" or build the layer with dtype=np.{found.name}"
         raise TypeError(f"{name} must be of dtype {dtype}, as the layer is, got {found}; {fix}")
@@ -146,14 +154,12 @@ def _floats_elsewhere(name: str, value: Any, dtype: np.dtype, place: str) -> tup
     """Array and dtype, of a subclass of NumPy's array or of an array on a GPU."""
     value = unmasked(name, value)
     if dispatch.place(value) is None:
-        fix = f"np.asarray({name}, dtype=np.{dtype.name})"
-        if place != CPU:
-            fix = f"cupy.asarray({name}, dtype=np.{dtype.name})"
+        fix = dispatch.how_to_convert(name, value, dtype, place)
         raise TypeError(
-            f"{name} must be {_array_at(place)} of dtype {dtype}, got {describe(value)}; "
-            f"convert with {fix}"
+            f"{name} must be {_array_at(place)} of dtype {dtype}, "
+            f"got {describe(value)}{convert(fix)}"
         )
-    array = at(name, value, place, "the layer")
+    array = at(name, value, place, "the layer", dtype)
     library = dispatch.library(array)
     return array, array.dtype if library is None else library.dtype(array)
 
@@ -200,22 +206,30 @@ def any_array(name: str, value: Any, ndim: int) -> np.ndarray:
     return array
 
 
-def float_array(name: str, value: Any) -> Any:
-    """Return an array of float32 or float64, on the CPU or a GPU, as it is; refuse the rest."""
-    if not isinstance(value, np.ndarray) and not dispatch.on_gpu(value):
-        raise TypeError(f"{name} must be a NumPy array, got {describe(value)}")
+def float_array(name: str, value: Any, *, in_place: bool = False) -> Any:
+    """Return an array of float32 or float64, on the CPU or a GPU, as it is; refuse the rest.
+
+    Where it is to be changed in place, no message advises a copy.
+    """
     value = unmasked(name, value)
+    on_gpu = dispatch.on_gpu(value)
+    if not (isinstance(value, np.ndarray) or on_gpu):
+        wanted = None if dtype_of(value) in FLOAT_DTYPES else np.dtype(np.float32)
+        fix = dispatch.how_to_share(name, value)
+        if not in_place:
+            fix = dispatch.how_to_convert(name, value, wanted)
+        raise TypeError(f"{name} must be a NumPy array, got {describe(value)}{convert(fix)}")
     if dtype_of(value) not in FLOAT_DTYPES:
         fix = dispatch.how_to_cast(name, value, np.dtype(np.float32))
         raise TypeError(
             f"{name} must be of dtype float32 or float64, got {dtype_of(value)}: convert with {fix}"
         )
-    return dispatch.plain(value) if dispatch.on_gpu(value) else value
+    return dispatch.plain(value) if on_gpu else value
 
 
-def dtype_of(array: Any) -> np.dtype | str:
+def dtype_of(array: Any) -> np.dtype | str | None:
     library = dispatch.library(array)
-    return array.dtype if library is None else library.dtype(array)
+    return getattr(array, "dtype", None) if library is None else library.dtype(array)
 
 
 def shape_of(array: Any) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import dispatch
 from .arrays import any_array, on_host, shape_of
-from .values import describe, positive_int
+from .values import convert, describe, positive_int
 
 
 def index_array(name: str, value: Any) -> np.ndarray:
@@ -213,7 +213,8 @@ def padding_value(name: str, value: Any, dtype: np.dtype) -> Any:
 def instance(name: str, value: Any, kind: type) -> None:
     """Refuse what is not of the one class that a function works on."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be a {kind.__name__}, got {describe(value)}")
+        fix = dispatch.how_to_convert(name, value) if dispatch.is_torchs_packed(value) else None
+        raise TypeError(f"{name} must be a {kind.__name__}, got {describe(value)}{convert(fix)}")
 
 
 def total_length(name: str, value: Any, longest: int) -> int:

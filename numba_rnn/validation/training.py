@@ -10,7 +10,7 @@ import numpy as np
 from .. import dispatch
 from ..dispatch import CPU
 from .arrays import any_array, at, dtype_of, float_array, shape_of
-from .values import describe, flag, real
+from .values import convert, describe, flag, real
 
 
 def _numbers(name: str, value: Any, kinds: str, words: str) -> np.ndarray:
@@ -19,7 +19,10 @@ def _numbers(name: str, value: Any, kinds: str, words: str) -> np.ndarray:
         at(name, value, CPU, "prediction")
     array = any_array(name, value, 0)
     if array.dtype.kind not in kinds:
-        raise TypeError(f"{name} must hold {words}, got {describe(value)}")
+        fix = None
+        if "f" in kinds:  # whoever gives floats as classes may mean something else
+            fix = dispatch.how_to_convert(name, value, np.dtype(np.float64))
+        raise TypeError(f"{name} must hold {words}, got {describe(value)}{convert(fix)}")
     return array
 
 
@@ -135,16 +138,19 @@ def array_list(name: str, value: Any) -> tuple[list[Any], bool]:
     Each must be writeable and where the first is, and no two may share memory: it would be changed
     twice.
     """
-    single = isinstance(value, np.ndarray) or dispatch.on_gpu(value)
+    single = _is_array(value)
     if single:
         value = [value]
-    elif isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
-        hint = f": pass list({name}.values())" if isinstance(value, Mapping) else ""
+    elif not _is_list(value):
+        fix = f"list({name}.values())"
+        if not isinstance(value, Mapping):
+            fix = dispatch.how_to_share(name, value)
+        hint = f": pass {fix}" if fix else ""
         raise TypeError(f"{name} must be an array or a list of arrays, got {describe(value)}{hint}")
     arrays = list(value)
     names = [name if single else f"{name}[{i}]" for i in range(len(arrays))]
     for i, array in enumerate(arrays):
-        arrays[i] = array = float_array(names[i], array)
+        arrays[i] = array = float_array(names[i], array, in_place=True)
         at(names[i], array, dispatch.place(arrays[0]), names[0])
         writeable_array(names[i], array)
         for j in range(i):
@@ -153,6 +159,16 @@ def array_list(name: str, value: Any) -> tuple[list[Any], bool]:
                     f"{name} must not share memory, got {names[j]} and {names[i]} that do"
                 )
     return arrays, single
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or dispatch.library(value) is not None
+
+
+def _is_list(value: Any) -> bool:
+    """Whether this is something to go through, in an order that means something."""
+    plain = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+    return plain and not _is_array(value)
 
 
 def _share_memory(a: Any, b: Any) -> bool:
@@ -181,19 +197,44 @@ def optimizer_params(value: Any) -> tuple[list[np.ndarray], bool]:
     return arrays, single
 
 
+def arrays_of_a_copy(arrays: list[Any]) -> list[Any]:
+    """Refuse a copied optimiser of whose arrays one was not copied with it, and so is None."""
+    if any(array is None for array in arrays):
+        raise ValueError(
+            "this optimiser was copied without the arrays that it changes, and would train "
+            "nothing: copy it together with the layers, as in copy.deepcopy((rnn, optimizer)), or "
+            "make another one for the other layers and give it this one's state_dict()"
+        )
+    return arrays
+
+
+def copied_on_the_host(params: list[Any]) -> None:
+    """Refuse to copy an optimiser of arrays on a GPU."""
+    if any(dispatch.on_gpu(param) for param in params):
+        raise TypeError(
+            "an optimiser of arrays on a GPU can't be copied or pickled: make another one for "
+            "the other parameters, and give it this one's state_dict()"
+        )
+
+
 def optimizer_grads(value: Any, params: list[Any], single: bool) -> list[Any]:
     """Return gradients as a list that matches the parameters, which must still be writeable."""
     if single:
-        if not isinstance(value, np.ndarray) and not dispatch.on_gpu(value):
+        if not _is_array(value):
+            fix = dispatch.how_to_share("grads", value)
+            hint = f": pass {fix}" if fix else ""
             raise TypeError(
                 f"grads must be an array of shape {shape_of(params[0])}, as params is one array, "
-                f"got {describe(value)}"
+                f"got {describe(value)}{hint}"
             )
         arrays = [value]
     else:
-        if not isinstance(value, (list, tuple)):
+        if not _is_list(value):
+            fix = _grads_as_list(value, params)
+            hint = f": pass {fix}" if fix else ""
             raise TypeError(
-                f"grads must be a list of {len(params)} arrays, as params is, got {describe(value)}"
+                f"grads must be a list of {len(params)} arrays, as params is, "
+                f"got {describe(value)}{hint}"
             )
         arrays = list(value)
     if len(arrays) != len(params):
@@ -205,10 +246,25 @@ def optimizer_grads(value: Any, params: list[Any], single: bool) -> list[Any]:
     return arrays
 
 
+def _grads_as_list(value: Any, params: list[Any]) -> str | None:
+    """Say how one object with gradients becomes the list that is meant; None where it can't."""
+    named = isinstance(value, Mapping)
+    if not named and dispatch.how_to_share("grads", value) is None:
+        return None
+    arrays = list((value if named else value.parameters).values())
+    fits = all(_is_array(array) for array in arrays)
+    if fits and list(map(shape_of, arrays)) == list(map(shape_of, params)):
+        return "list(grads.values())" if named else "list(grads.parameters.values())"
+    if named:
+        return None
+    single = len(params) == 1
+    return "[grads.flat]" if single else "a list with the .flat of the gradients of each layer"
+
+
 def _like(name: str, value: Any, like: Any, owner: str) -> Any:
     """Return an array with the place, shape and dtype of another; refuse anything else."""
     if type(value) is not np.ndarray or type(like) is not np.ndarray:
-        value = at(name, value, dispatch.place(like), owner)
+        value = at(name, value, dispatch.place(like), owner, dtype_of(like))
     _same_kind(name, value, like)
     return value
 

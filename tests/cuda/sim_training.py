@@ -93,6 +93,17 @@ def test_extreme_logits():
         np.testing.assert_array_equal(to_cpu(gradient), slope)
 
 
+@pytest.mark.filterwarnings("ignore:.*invalid value encountered in scalar")  # of the simulator
+@test_losses.each_infinite
+def test_infinite_predictions(name, x, y, total, slopes):
+    x, y, slopes = np.array(x), np.array(y), np.array(slopes)
+    loss = test_losses.ALL[name]
+    for weights in (None, to_gpu(np.full(y.shape, 3.0))):
+        value, gradient = loss(to_gpu(x), to_gpu(y), weights)
+        np.testing.assert_allclose(to_cpu(value), total / y.size, rtol=1e-14)
+        np.testing.assert_allclose(to_cpu(gradient), slopes / y.size, rtol=1e-14)
+
+
 def test_broadcast_finds_every_weight():
     rng = np.random.default_rng(0)
     for shape in [(4, 3, 5), (2, 1, 3, 2), (6,), ()]:
