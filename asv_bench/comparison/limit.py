@@ -54,7 +54,7 @@ def _tile(dtype: str, depth: int, panels: int) -> Callable[[], float]:
     )  # fmt: skip
 
     def run() -> float:
-        every_thread(p, np.dtype(dtype), True, True)
+        every_thread(p, (), np.dtype(dtype), True, True)
         return 2.0 * threads * multiply_adds(dtype)
 
     return run

@@ -23,6 +23,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numba import get_num_threads
 
 from ..forks import is_child
 from ..layout import Layout
@@ -31,9 +32,11 @@ from . import linear, recurrence
 from .marks import APART
 from .native import PLAIN
 from .parallel import packers, run, split, threads
+from .plans import Plan, Size, with_plan
 from .products import ROWS_AT_ONCE, padded, product_size
 from .vectors import LANES, RELU, TANH
 
+INT = np.dtype(np.int64)
 F = {"tanh": TANH, "relu": RELU}
 
 
@@ -99,49 +102,34 @@ def _shape(dtype: np.dtype, N: int, *sizes: int) -> tuple[Any, ...]:
     return (dtype, N.bit_length(), *sizes)
 
 
-def _scratch(sizes: dict[str, int], dtype: np.dtype) -> dict[str, np.ndarray]:
-    """Memory for what kernels need besides, by name; each begins on a cache line."""
-    line = 64 // dtype.itemsize
-    whole = {name: -(-size // line) * line for name, size in sizes.items()}
-    memory = empty(sum(whole.values()) + line, dtype)
-    begin = -(memory.__array_interface__["data"][0] // dtype.itemsize) % line
-    found = {}
-    for name, size in whole.items():
-        found[name] = memory[begin : begin + size]
-        begin += size
-    return found
-
-
 def _lanes(dtype: np.dtype) -> int:
     return 1 if PLAIN else LANES[dtype]
 
 
+def _sizes(counts: dict[str, int], dtype: np.dtype) -> dict[str, Size]:
+    return {name: Size(count, dtype, name == "zeros") for name, count in counts.items()}
+
+
 def _layer(
-    x: np.ndarray,
-    h_0: np.ndarray,
-    output: np.ndarray,
-    weights: np.ndarray,
-    places: np.ndarray,
-    layout: Layout,
-    H: int,
-    D: int,
-    nonlinearity: str,
-    blocks: int,
-    slices: int,
-    parts: int,
+    layout: Layout, I: int, H: int, D: int, nonlinearity: str, lanes: int, blocks: int, slices: int
 ) -> dict[str, Any]:
-    """Fields of `recurrence.Layer`."""
-    I, N = x.shape[1], layout.batch
+    """Fields of `recurrence.Layer` that depend on shapes."""
     return {
-        "L": layout.longest, "N": N, "I": I, "H": H, "D": D, "f": F[nonlinearity],
-        "lanes": _lanes(x.dtype), "packers": packers(D * H * (I + H)),
+        "L": layout.longest, "N": layout.batch, "I": I, "H": H, "D": D, "f": F[nonlinearity],
+        "lanes": lanes, "packers": packers(D * H * (I + H)),
         "blocks": blocks, "slices": slices, "bounds": layout.blocks(blocks),
         "step_row": layout.step_row, "batch_row": layout.batch_row,
         "lengths": layout.lengths, "order": layout.order,
-        "weights": weights, "places": places, "x": x, "h_0": h_0, "output": output,
-        "row_tables": empty(recurrence.tables(N, D, slices, parts), int),
-        "marks": zeros(D * blocks * slices * APART if slices > 1 else 0, int),
     }  # fmt: skip
+
+
+def _tables(N: int, D: int, blocks: int, slices: int, parts: int) -> dict[str, Size]:
+    """Scratch of both passes that holds integers."""
+    marks = D * blocks * slices * APART if slices > 1 else 0
+    return {
+        "row_tables": Size(recurrence.tables(N, D, slices, parts), INT),
+        "marks": Size(marks, INT, zeros=True, each_time=True),
+    }
 
 
 def rnn_forward(
@@ -171,20 +159,24 @@ def rnn_forward(
     output : ndarray, shape (R, D·H)
         Zero in rows that are no real step.
     """
-    I, N, dtype = x.shape[1], layout.batch, x.dtype
+    I, dtype = x.shape[1], x.dtype
     output = (zeros if layout.has_padding else empty)((layout.rows, D * H), dtype)
     if len(layout.empty):  # no step: the state stays as it is
         h_n[:, layout.empty] = h_0[:, layout.empty]
-    work = layout.real_steps * D * H * (I + H)
-    parts, blocks, slices = split(layout, work, D, False)
-    p = recurrence.Forward(
-        **_layer(
-            x, h_0, output, weights, places, layout, H, D, nonlinearity, blocks, slices, parts
-        ),
-        **_scratch(recurrence.forward_scratch(I, H, D, _lanes(dtype)), dtype),
-        h_n=h_n,
-    )
-    run(recurrence.rnn_forward, parts, p, dtype, work, _shape(dtype, N, I, H, D))
+
+    def make() -> Plan:
+        N, work, lanes = layout.batch, layout.real_steps * D * H * (I + H), _lanes(dtype)
+        parts, blocks, slices = split(layout, work, D, False)
+        return Plan(
+            recurrence.rnn_forward, recurrence.Forward,
+            _layer(layout, I, H, D, nonlinearity, lanes, blocks, slices),
+            _sizes(recurrence.forward_scratch(I, H, D, lanes), dtype)
+            | _tables(N, D, blocks, slices, parts),
+            dtype, parts, work, _shape(dtype, N, I, H, D),
+        )  # fmt: skip
+
+    key = (layout, I, H, D, nonlinearity, dtype, get_num_threads())
+    with_plan(key, make, (weights, places, x, h_0, output, h_n))
     return output
 
 
@@ -217,62 +209,72 @@ def rnn_backward(
     dh : ndarray, shape (R, D·H), or None
         dL/dh_t, where state_gradients asks for it.
     """
-    I, N, dtype = x.shape[1], layout.batch, x.dtype
+    I, dtype = x.shape[1], x.dtype
     allocate = zeros if layout.has_padding else empty
     dx = allocate(x.shape, dtype)
     delta = empty((layout.rows, D * H), dtype)
     dh = allocate((layout.rows, D * H) if state_gradients else (0, 0), dtype)
-    one_row = grad_output is None and layout.rows != 1
+    if len(layout.empty):
+        dh_0[:, layout.empty] = 0 if grad_h_n is None else grad_h_n[:, layout.empty]
+    one_row = grad_output is None
     if grad_output is None:
         grad_output = zeros((1, D * H), dtype)
     if grad_h_n is None:
         grad_h_n = zeros(dh_0.shape, dtype)
-    if len(layout.empty):
-        dh_0[:, layout.empty] = grad_h_n[:, layout.empty]
-    work = 2 * layout.real_steps * D * H * (I + H)
-    parts, blocks, slices = split(layout, work, D, True)
-    lanes = _lanes(dtype)
-    rows, later, earlier, first, sample = layout.transitions(False)
-    first_in_reverse = layout.transitions(True)[3]
-    scratch = _scratch(recurrence.backward_scratch(N, I, H, D, slices, parts, lanes), dtype)
-    scratch["zeros"][:] = 0
-    p = recurrence.Backward(
-        **_layer(
-            x, h_0, output, weights, places, layout, H, D, nonlinearity, blocks, slices, parts
-        ),
-        **scratch,
-        parts=parts, steps=len(rows), successions=len(later), starts=len(first),
-        rows=rows, earlier=earlier, later=later, first=first, first_in_reverse=first_in_reverse,
-        sample=sample, one_row=one_row, grad_output=grad_output, grad_h_n=grad_h_n,
-        dx=dx, dh_init=dh_0, gradients=gradients, keep=state_gradients, dh=dh, delta=delta,
-        product_size=product_size(max(padded(H, lanes), padded(I, lanes)), lanes),
+
+    def make() -> Plan:
+        N, work, lanes = layout.batch, 2 * layout.real_steps * D * H * (I + H), _lanes(dtype)
+        parts, blocks, slices = split(layout, work, D, True)
+        rows, later, earlier, first, sample = layout.transitions(False)
+        constants = {
+            "parts": parts, "steps": len(rows), "successions": len(later), "starts": len(first),
+            "rows": rows, "earlier": earlier, "later": later, "first": first,
+            "first_in_reverse": layout.transitions(True)[3], "sample": sample,
+            "one_row": one_row, "keep": state_gradients,
+            "product_size": product_size(max(padded(H, lanes), padded(I, lanes)), lanes),
+        }  # fmt: skip
+        return Plan(
+            recurrence.rnn_backward, recurrence.Backward,
+            constants | _layer(layout, I, H, D, nonlinearity, lanes, blocks, slices),
+            _sizes(recurrence.backward_scratch(N, I, H, D, slices, parts, lanes), dtype)
+            | _tables(N, D, blocks, slices, parts),
+            dtype, parts, work, _shape(dtype, N, I, H, D),
+        )  # fmt: skip
+
+    key = (layout, I, H, D, nonlinearity, dtype, get_num_threads(), one_row, state_gradients)
+    with_plan(
+        key, make,
+        (weights, places, x, h_0, output, grad_output, grad_h_n, dx, dh_0, gradients, dh, delta),
     )  # fmt: skip
-    run(recurrence.rnn_backward, parts, p, dtype, work, _shape(dtype, N, I, H, D))
     return dx, dh if state_gradients else None
 
 
-def _map(x: np.ndarray, weights: np.ndarray, O: int, parts: int) -> dict[str, Any]:
-    """Fields of `linear.Map`."""
-    M, I = x.shape
+def _map(M: int, I: int, O: int, has_bias: bool, lanes: int, parts: int) -> dict[str, Any]:
+    """Fields of `linear.Map` that depend on shapes."""
     return {
-        "M": M, "I": I, "O": O, "lanes": _lanes(x.dtype), "has_bias": weights.size > O * I,
-        "parts": parts, "packers": packers(I * O), "rows": np.arange(M), "x": x,
-        "weights": weights, "row_tables": empty(3 * parts * ROWS_AT_ONCE, int),
+        "M": M, "I": I, "O": O, "lanes": lanes, "has_bias": has_bias, "parts": parts,
+        "packers": packers(I * O), "rows": np.arange(M),
     }  # fmt: skip
 
 
 def linear_forward(x: np.ndarray, weights: np.ndarray, out_features: int) -> np.ndarray:
     """Y = x·wᵀ + b: x (M, I), weights w (O, I) and perhaps b (O,) in one vector, y (M, O)."""
-    M, I = x.shape
-    y = empty((M, out_features), x.dtype)
-    work = M * I * out_features
-    parts = threads(work)
-    p = linear.Forward(
-        **_map(x, weights, out_features, parts),
-        **_scratch(linear.forward_scratch(I, out_features, _lanes(x.dtype)), x.dtype),
-        y=y,
-    )
-    run(linear.linear_forward, parts, p, x.dtype, work, _shape(x.dtype, M, I, out_features))
+    (M, I), O, dtype = x.shape, out_features, x.dtype
+    has_bias = weights.size > O * I
+    y = empty((M, O), dtype)
+
+    def make() -> Plan:
+        work, lanes = M * I * O, _lanes(dtype)
+        parts = threads(work)
+        return Plan(
+            linear.linear_forward, linear.Forward, _map(M, I, O, has_bias, lanes, parts),
+            _sizes(linear.forward_scratch(I, O, lanes), dtype)
+            | {"row_tables": Size(3 * parts * ROWS_AT_ONCE, INT)},
+            dtype, parts, work, _shape(dtype, M, I, O),
+        )  # fmt: skip
+
+    key = (linear.linear_forward, M, I, O, has_bias, dtype, get_num_threads())
+    with_plan(key, make, (x, weights, y))
     return y
 
 
@@ -280,32 +282,35 @@ def linear_backward(
     x: np.ndarray, weights: np.ndarray, out_features: int, grad_output: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return dx (M, I) and the gradients of the parameters, laid out as weights."""
-    M, I = x.shape
-    dx, gradients = empty(x.shape, x.dtype), zeros(weights.shape, x.dtype)
-    work, lanes = 2 * M * I * out_features, _lanes(x.dtype)
-    parts = threads(work)
-    scratch = _scratch(linear.backward_scratch(I, out_features, parts, lanes), x.dtype)
-    scratch["zeros"][:] = 0
-    p = linear.Backward(
-        **_map(x, weights, out_features, parts),
-        **scratch,
-        g=grad_output,
-        dx=dx,
-        gradients=gradients,
-        product_size=product_size(padded(I, lanes), lanes),
-    )
-    run(linear.linear_backward, parts, p, x.dtype, work, _shape(x.dtype, M, I, out_features))
+    (M, I), O, dtype = x.shape, out_features, x.dtype
+    has_bias = weights.size > O * I
+    dx, gradients = empty((M, I), dtype), zeros(weights.shape, dtype)
+
+    def make() -> Plan:
+        work, lanes = 2 * M * I * O, _lanes(dtype)
+        parts = threads(work)
+        return Plan(
+            linear.linear_backward, linear.Backward,
+            _map(M, I, O, has_bias, lanes, parts)
+            | {"product_size": product_size(padded(I, lanes), lanes)},
+            _sizes(linear.backward_scratch(I, O, parts, lanes), dtype)
+            | {"row_tables": Size(3 * parts * ROWS_AT_ONCE, INT)},
+            dtype, parts, work, _shape(dtype, M, I, O),
+        )  # fmt: skip
+
+    key = (linear.linear_backward, M, I, O, has_bias, dtype, get_num_threads())
+    with_plan(key, make, (x, weights, grad_output, dx, gradients))
     return dx, gradients
 
 
 def dropout(x: np.ndarray, probability: float, key: int, layer: int) -> np.ndarray:
     """Drop elements of x by the mask that (key, layer) gives for its size."""
-    out = empty(x.shape, x.dtype)
-    scale = np.array([0.0 if probability == 1 else 1 / (1 - probability)], x.dtype)
-    parts = threads(10 * x.size)
+    out, dtype, work = empty(x.shape, x.dtype), x.dtype, 10 * x.size
+    scale = np.array([0.0 if probability == 1 else 1 / (1 - probability)], dtype)
+    parts = threads(work)
     p = _dropout.Drop(
         size=x.size, parts=parts, key=int(key), layer=layer,
-        least=math.ceil(probability * 2.0**53), x=x, out=out, scale=scale,
+        least=math.ceil(probability * 2.0**53),
     )  # fmt: skip
-    run(_dropout.dropout, parts, p, x.dtype, 10 * x.size)
+    run(_dropout.dropout, p, (x, out, scale), parts, dtype, work, None)
     return out

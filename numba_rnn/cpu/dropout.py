@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from numba import int64, prange, uint64
 
 from .native import Int, Numbers, Structure, inline, native, twins
@@ -12,6 +14,8 @@ GOLDEN = 0x9E3779B97F4A7C15
 
 class Drop(Structure):
     """What dropout is given."""
+
+    arrays: ClassVar = {"x": 2, "out": 2, "scale": 1}
 
     size: Int
     parts: Int

@@ -5,6 +5,8 @@ Symbols: M rows, I features in, O features out. All arrays are in C order.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from numba import prange
 
 from .native import Int, Numbers, Structure, Table, at, native, twins
@@ -45,12 +47,16 @@ class Map(Structure):
 class Forward(Map):
     """What the map is given besides."""
 
+    arrays: ClassVar = {"x": 2, "weights": 1, "y": 2}
+
     y: Numbers  # OUT (M, O)
     packed_bias: Numbers  # scratch
 
 
 class Backward(Map):
     """What its gradients are given besides."""
+
+    arrays: ClassVar = {"x": 2, "weights": 1, "g": 2, "dx": 2, "gradients": 1}
 
     g: Numbers  # IN (M, O): dL/dy
     dx: Numbers  # OUT (M, I)

@@ -24,8 +24,8 @@ import dis
 import inspect
 import os
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar
 
 import llvmlite.binding
 import numpy as np
@@ -42,6 +42,7 @@ from .cache import DIGEST, callback, jitted
 Numbers = Table = Int = Any
 PLAIN = bool(config.DISABLE_JIT)
 OPTIONS = {"error_model": "numpy"}
+INSIDE = OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # of other functions
 INT = ir.IntType(64)
 
 _compiling = threading.RLock()
@@ -79,28 +80,40 @@ def _kind(annotation: Any, number: types.Type, names: dict[str, Any]) -> types.T
 class Structure:
     """Base of what kernels are given: arrays and integers by name, as the annotations say.
 
-    In Python an instance is made from all its fields. In kernels it is an address, and a field is
-    read from memory where it is used.
+    In Python an instance is made from its fields; those that `arrays` names, with their number of
+    axes, are given with each call. In kernels it is an address, and a field is read from memory
+    where it is used.
     """
+
+    arrays: ClassVar[dict[str, int]] = {}
 
     def __init_subclass__(cls) -> None:
         cls.kinds = getattr(cls, "kinds", {}) | cls.__annotations__
+        cls.kinds.pop("arrays", None)
 
     def __init__(self, **values: Any) -> None:
+        self.kept = values  # the memory that the addresses are of
         if PLAIN:
             for name, kind in self.kinds.items():
-                value = values[name]
-                setattr(self, name, value if kind == "Int" else value.reshape(-1))
+                if name not in self.arrays:
+                    setattr(self, name, values[name] if kind == "Int" else values[name].reshape(-1))
             return
-        self._kept = values  # the memory that the addresses are of
-        self._fields = np.array(
-            [
-                values[name] if kind == "Int" else values[name].__array_interface__["data"][0]
-                for name, kind in self.kinds.items()
-            ],
-            np.int64,
-        )
-        self.address = self._fields.__array_interface__["data"][0]
+        self._fields = np.zeros(len(self.kinds), np.int64)
+        for place, (name, kind) in enumerate(self.kinds.items()):
+            if name not in self.arrays:
+                value = values[name]
+                self._fields[place] = value if kind == "Int" else _address(value)
+        self.address = _address(self._fields)
+
+    @classmethod
+    def places(cls, names: Iterable[str]) -> np.ndarray:
+        """Where fields stand among all."""
+        order = list(cls.kinds)
+        return np.array([order.index(name) for name in names], np.intp)
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
 
 
 class StructureType(types.Type):
@@ -112,7 +125,7 @@ class StructureType(types.Type):
 
 
 @register_model(StructureType)
-class _Address(models.PrimitiveModel):
+class _AddressModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: StructureType) -> None:
         super().__init__(manager, kind, INT)
 
@@ -135,10 +148,21 @@ def _read_field(context, builder, kind, value, name):
     return field if wanted == INT else builder.inttoptr(field, wanted)
 
 
-def _structure_at(kind: StructureType) -> Callable:
+def _structure_at(kind: StructureType, structure: type[Structure]) -> Callable:
+    places = structure.places(structure.arrays).tolist()
+
     @intrinsic
-    def structure_at(typing, address):
-        return kind(types.int64), lambda context, builder, signature, values: values[0]
+    def structure_at(typing, address, arrays):
+        def codegen(context, builder, signature, values):
+            fields = builder.inttoptr(values[0], ir.PointerType())
+            given = cgutils.unpack_tuple(builder, values[1])
+            for place, array, value in zip(places, signature.args[1], given, strict=True):
+                memory = context.make_array(array)(context, builder, value).data
+                field = builder.gep(fields, [INT(place)], source_etype=INT)
+                builder.store(builder.ptrtoint(memory, INT), opaque(builder, field))
+            return values[0]
+
+        return kind(types.int64, arrays), codegen
 
     return structure_at
 
@@ -233,7 +257,7 @@ def inline(function: Callable) -> Callable:
     """Compile a small function into what uses it."""
     if PLAIN:
         return function
-    return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+    return njit(**INSIDE)(function)
 
 
 def native(function: Callable) -> Callable:
@@ -322,22 +346,29 @@ class Twins:
         (self.structure,) = function.__annotations__.values()
         self._entries: dict[tuple[np.dtype, bool], Callable] = {}
 
-    def __call__(self, p: Structure, dtype: np.dtype, parallel: bool, release: bool) -> None:
+    def __call__(
+        self, p: Structure, arrays: tuple[np.ndarray, ...], dtype: np.dtype, parallel: bool,
+        release: bool,
+    ) -> None:  # fmt: skip
         """Run it.
 
         Parameters
         ----------
+        arrays : tuple of ndarray
+            The structure's `arrays`, in C order.
         release : bool
             Whether to let go of Python's lock (the GIL) meanwhile. Other threads of Python can
             run then, but this one may have to wait for them after, often longer than a small piece
             of work takes.
         """
         if PLAIN:
+            for name, array in zip(p.arrays, arrays, strict=True):
+                setattr(p, name, array.reshape(-1))
             with np.errstate(over="ignore"):  # integers go round
                 self.function(p)
             return
         entry = self._entries.get((dtype, parallel)) or self.make(dtype, parallel)
-        entry(p.address, release)
+        entry(p.address, release, *arrays)
 
     def make(self, dtype: np.dtype, parallel: bool) -> Callable:
         """Compile a twin, or load it from the cache, with all that it calls."""
@@ -347,12 +378,19 @@ class Twins:
             if parallel:
                 get_num_threads()  # starts the pool: code that comes from the cache would not
             _make_called(self.function, dtype)
-            kind = _kind(self.structure, from_dtype(dtype), self.function.__globals__)
-            body = njit(parallel=parallel, no_cpython_wrapper=True, **OPTIONS)(_copy(self.function))
-            names = {"body": body, "structure_at": _structure_at(kind)}
+            names, number = self.function.__globals__, from_dtype(dtype)
+            kind, structure = _kind(self.structure, number, names), names[self.structure]
+            own = {
+                "body": njit(parallel=parallel, **INSIDE)(_copy(self.function)),
+                "structure_at": _structure_at(kind, structure),
+            }
             name = f"{self.__name__}-{'parallel' if parallel else 'serial'}-{dtype}"
-            entry = jitted(_copy(_enter, names), name, **OPTIONS)
-            entry.compile((types.int64, types.boolean))
+            entry = jitted(_copy(_enter, own), name, **OPTIONS)
+            arrays = [
+                types.Array(_kind(structure.kinds[field], number, names).dtype, axes, "C")
+                for field, axes in structure.arrays.items()
+            ]
+            entry.compile((types.int64, types.boolean, types.StarArgTuple.from_types(arrays)))
             self._entries[dtype, parallel] = entry
             return entry
 
@@ -362,9 +400,10 @@ def twins(function: Callable) -> Twins:
     return Twins(function)
 
 
-def _enter(address, release):
+def _enter(address, release, *arrays):
+    p = structure_at(address, arrays)  # noqa: F821, a name that `_copy` provides
     state = let_go(release)
-    body(structure_at(address))  # noqa: F821, names that `_copy` provides
+    body(p)  # noqa: F821
     take_back(state)
 
 

@@ -116,7 +116,13 @@ def _blocks(batch: int, ways: int) -> int:
 
 
 def run(
-    kernel: Twins, parts: int, p: Structure, dtype: np.dtype, work: float, shape: Hashable = None
+    kernel: Twins,
+    p: Structure,
+    arrays: tuple[np.ndarray, ...],
+    parts: int,
+    dtype: np.dtype,
+    work: float,
+    shape: Hashable,
 ) -> None:
     """Call a kernel in so many threads, or in one where launches aren't worth it.
 
@@ -128,44 +134,46 @@ def run(
         Work of one kernel and one shape takes the same time for each multiply-add.
     """
     release = work >= WORTH_RELEASING
-    if parts == 1:
-        kernel(p, dtype, False, release)
+    if parts == 1 or is_child():  # what was planned may have been the parent's plan
+        kernel(p, arrays, dtype, False, release)
         return
     kind = (kernel, parts, shape)
     launched = worth.launch(kind)
     start = time.perf_counter()
     if launched:
-        _launch(kernel, p, dtype)
+        _launch(kernel, p, arrays, dtype)
     else:
-        kernel(p, dtype, False, release)
+        kernel(p, arrays, dtype, False, release)
     worth.ran(kind, launched, work, time.perf_counter() - start)
 
 
-def _launch(kernel: Twins, p: Structure, dtype: np.dtype) -> None:
+def _launch(kernel: Twins, p: Structure, arrays: tuple[np.ndarray, ...], dtype: np.dtype) -> None:
     """Call a kernel in the threads that are available."""
     if _layer() is None:
         kernel.make(dtype, True)  # starts the pool; before, nobody knows which layer it will be
     if _layer() in ("omp", "tbb"):
-        _with_threads(kernel, p, dtype)
+        _with_threads(kernel, p, arrays, dtype)
         return
     # The workqueue layer ends the process when two threads enter it at once. A thread that finds
     # the pool taken does all the work itself, with the same result.
     if _entering.acquire(blocking=False):
         try:
-            _with_threads(kernel, p, dtype)
+            _with_threads(kernel, p, arrays, dtype)
         finally:
             _entering.release()
     else:
-        kernel(p, dtype, False, True)
+        kernel(p, arrays, dtype, False, True)
 
 
-def _with_threads(kernel: Twins, p: Structure, dtype: np.dtype) -> None:
+def _with_threads(
+    kernel: Twins, p: Structure, arrays: tuple[np.ndarray, ...], dtype: np.dtype
+) -> None:
     told, allowed = numba.get_num_threads(), available()
     if told == allowed:
-        kernel(p, dtype, True, True)
+        kernel(p, arrays, dtype, True, True)
         return
     numba.set_num_threads(allowed)  # of this thread of Python alone
     try:
-        kernel(p, dtype, True, True)
+        kernel(p, arrays, dtype, True, True)
     finally:
         numba.set_num_threads(told)

@@ -21,6 +21,8 @@ result is the same, to the last bit, however the work is split.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from numba import prange
 
 from .marks import LATE, PATIENCE, mark, set_mark, wait
@@ -83,12 +85,26 @@ class Layer(Structure):
 class Forward(Layer):
     """What a forward pass is given besides."""
 
+    arrays: ClassVar = {
+        "weights": 1,
+        "places": 2,
+        "x": 2,
+        "h_0": 3,
+        "output": 2,
+        "h_n": 3,
+    }  # and their axes
+
     h_n: Numbers  # OUT (D, N, H), where a sample has a step
     packed_bias: Numbers  # scratch
 
 
 class Backward(Layer):
     """What a backward pass is given besides."""
+
+    arrays: ClassVar = {
+        "weights": 1, "places": 2, "x": 2, "h_0": 3, "output": 2, "grad_output": 2, "grad_h_n": 3,
+        "dx": 2, "dh_init": 3, "gradients": 1, "dh": 2, "delta": 2,
+    }  # fmt: skip
 
     parts: Int  # ranges of rows and hidden units for the gradients
     # which step follows which, see Layout.transitions
@@ -103,7 +119,7 @@ class Backward(Layer):
     sample: Table  # IN (starts,)
     # gradients that come in
     one_row: Int  # whether grad_output is a single row of zeros
-    grad_output: Numbers  # IN (R, D, H)
+    grad_output: Numbers  # IN (R, D·H)
     grad_h_n: Numbers  # IN (D, N, H)
     # gradients that go out
     dx: Numbers  # OUT (R, I); zeros where a row is no real step
