@@ -47,12 +47,12 @@ def serially():
     return answers
 
 from numba_rnn import cpu
-from numba_rnn.cpu import parallel
+from numba_rnn.cpu import parallel, plans
 launches = []
-def run(kernel, parts, *arguments, original=parallel.run):
+def run(kernel, p, arrays, parts, *others, original=parallel.run):
     launches.append(parts)
-    original(kernel, parts, *arguments)
-cpu.run = run
+    original(kernel, p, arrays, parts, *others)
+cpu.run = plans.run = run
 parallel.worth.launch = lambda kind: True  # however slow launches are
 """
 
@@ -235,7 +235,7 @@ def test_the_number_of_threads_is_that_of_the_python_thread():
 from concurrent.futures import ThreadPoolExecutor
 import numba
 import numba_rnn as nr
-from numba_rnn.cpu import parallel
+from numba_rnn.cpu import parallel, plans
 
 numba.set_num_threads(1)
 many = 1e12

@@ -104,9 +104,9 @@ def test_a_kernel_runs_in_one_thread_where_launches_lose(monkeypatch):
 
     called = []
 
-    def call(self, p, dtype, parallel, release, original=native.Twins.__call__):
+    def call(self, p, arrays, dtype, parallel, release, original=native.Twins.__call__):
         called.append(parallel)
-        original(self, p, dtype, parallel, release)
+        original(self, p, arrays, dtype, parallel, release)
 
     monkeypatch.setattr(native.Twins, "__call__", call)
     monkeypatch.setattr(parallel, "worth", worth.Worth())
@@ -190,9 +190,9 @@ numba.set_num_threads({told}) if {told} else None
 before, inside = numba.get_num_threads(), []
 parallel.worth.launch = lambda kind: True
 from numba_rnn.cpu import native
-def call(self, p, dtype, parallel, release, original=native.Twins.__call__):
+def call(self, p, arrays, dtype, parallel, release, original=native.Twins.__call__):
     inside.extend([numba.get_num_threads()] if parallel else [])
-    original(self, p, dtype, parallel, release)
+    original(self, p, arrays, dtype, parallel, release)
 native.Twins.__call__ = call
 output, _ = nr.RNN(64, 128, rng=0)(np.zeros((20, 32, 64), np.float32))
 assert numba.get_num_threads() == before
@@ -221,9 +221,9 @@ def test_the_quota_replaces_a_default_and_nothing_else(variable, told, expected)
 def test_python_s_lock_is_released_for_long_work_alone(monkeypatch):
     released = []
 
-    def kernel(p, dtype, parallel, release):
+    def kernel(p, arrays, dtype, parallel, release):
         released.append(release)
 
     for work in (parallel.WORTH_RELEASING - 1, parallel.WORTH_RELEASING):
-        parallel.run(kernel, 1, None, np.float32, work)
+        parallel.run(kernel, None, (), 1, np.float32, work, None)
     assert released == [False, True]

@@ -8,7 +8,7 @@ no state depends on the one before, so only the tile itself is timed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numba
 import numpy as np
@@ -49,12 +49,12 @@ def _tile(dtype: str, depth: int, panels: int) -> Callable[[], float]:
     )
     p = Tiles(
         repeats=REPEATED // (depth * panels), threads=threads, panels=panels, width=width,
-        depth=depth, a=a, w=w, out=out, bias=_aligned((1, width), dtype),
+        depth=depth, a=a, w=w, bias=_aligned((1, width), dtype),
         a_at=np.arange(TILE_ROWS) * depth, out_at=np.arange(TILE_ROWS) * width,
     )  # fmt: skip
 
     def run() -> float:
-        every_thread(p, (), np.dtype(dtype), True, True)
+        every_thread(p, (out,), np.dtype(dtype), True, True)
         return 2.0 * threads * multiply_adds(dtype)
 
     return run
@@ -62,6 +62,8 @@ def _tile(dtype: str, depth: int, panels: int) -> Callable[[], float]:
 
 class Tiles(Structure):
     """The tile's operands, for each thread its own."""
+
+    arrays: ClassVar = {"out": 2}
 
     repeats: Int
     threads: Int

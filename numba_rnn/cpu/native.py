@@ -24,7 +24,7 @@ import dis
 import inspect
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import llvmlite.binding
@@ -90,9 +90,10 @@ class Structure:
     def __init_subclass__(cls) -> None:
         cls.kinds = getattr(cls, "kinds", {}) | cls.__annotations__
         cls.kinds.pop("arrays", None)
+        cls.order = {name: place for place, name in enumerate(cls.kinds)}
 
     def __init__(self, **values: Any) -> None:
-        self.kept = values  # the memory that the addresses are of
+        self._kept = values  # the memory that the addresses are of
         if PLAIN:
             for name, kind in self.kinds.items():
                 if name not in self.arrays:
@@ -105,11 +106,15 @@ class Structure:
                 self._fields[place] = value if kind == "Int" else _address(value)
         self.address = _address(self._fields)
 
-    @classmethod
-    def places(cls, names: Iterable[str]) -> np.ndarray:
-        """Where fields stand among all."""
-        order = list(cls.kinds)
-        return np.array([order.index(name) for name in names], np.intp)
+    def point(self, memory: dict[str, np.ndarray]) -> None:
+        """Let fields be other arrays, which the caller keeps as long as they are used."""
+        if PLAIN:
+            for name, array in memory.items():
+                setattr(self, name, array.reshape(-1))
+            return
+        for name, array in memory.items():
+            self._fields[self.order[name]] = _address(array)
+            self._kept.pop(name, None)
 
 
 def _address(array: np.ndarray) -> int:
@@ -149,7 +154,7 @@ def _read_field(context, builder, kind, value, name):
 
 
 def _structure_at(kind: StructureType, structure: type[Structure]) -> Callable:
-    places = structure.places(structure.arrays).tolist()
+    places = [structure.order[name] for name in structure.arrays]
 
     @intrinsic
     def structure_at(typing, address, arrays):
@@ -380,17 +385,14 @@ class Twins:
             _make_called(self.function, dtype)
             names, number = self.function.__globals__, from_dtype(dtype)
             kind, structure = _kind(self.structure, number, names), names[self.structure]
-            own = {
-                "body": njit(parallel=parallel, **INSIDE)(_copy(self.function)),
-                "structure_at": _structure_at(kind, structure),
-            }
+            body = njit(parallel=parallel, **INSIDE)(_copy(self.function))
             name = f"{self.__name__}-{'parallel' if parallel else 'serial'}-{dtype}"
-            entry = jitted(_copy(_enter, own), name, **OPTIONS)
+            entry = jitted(_entry(kind, structure, body), name, **OPTIONS)
             arrays = [
                 types.Array(_kind(structure.kinds[field], number, names).dtype, axes, "C")
                 for field, axes in structure.arrays.items()
             ]
-            entry.compile((types.int64, types.boolean, types.StarArgTuple.from_types(arrays)))
+            entry.compile((types.int64, types.boolean, *arrays))
             self._entries[dtype, parallel] = entry
             return entry
 
@@ -400,11 +402,22 @@ def twins(function: Callable) -> Twins:
     return Twins(function)
 
 
-def _enter(address, release, *arrays):
-    p = structure_at(address, arrays)  # noqa: F821, a name that `_copy` provides
+# What Python calls. The arrays are parameters of their own, since Numba takes a millisecond to find
+# the code for a tuple of them.
+_ENTER = """
+def enter(address, release, {arrays}):
+    p = structure_at(address, ({arrays},))
     state = let_go(release)
-    body(p)  # noqa: F821
+    body(p)
     take_back(state)
+"""
+
+
+def _entry(kind: StructureType, structure: type[Structure], body: Callable) -> Callable:
+    names = {"__name__": __name__, "let_go": let_go, "take_back": take_back, "body": body}
+    names["structure_at"] = _structure_at(kind, structure)
+    exec(_ENTER.format(arrays=", ".join(structure.arrays)), names)
+    return names["enter"]
 
 
 @intrinsic

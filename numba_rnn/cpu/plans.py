@@ -7,7 +7,8 @@ arrays, runs it and puts it back.
 
 from __future__ import annotations
 
-import contextlib
+import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -18,9 +19,21 @@ import numpy as np
 from .native import Structure, Twins
 from .parallel import run
 
-PLANS, BYTES = 64, 1 << 16  # that are kept, and the largest scratch of each that is
+# Plans that are kept, their scratch in bytes together, and the largest of one.
+PLANS, BYTES, LARGEST = 64, 4 << 20, 1 << 20
 
 _plans: OrderedDict[Hashable, Plan] = OrderedDict()
+_bytes = 0
+_counting = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _counting
+    _counting = threading.Lock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @dataclass(frozen=True)
@@ -77,33 +90,48 @@ class Plan:
         shape: Hashable,
     ) -> None:
         self._how = kernel, parts, dtype, work, shape
-        self._structure, self._constants, self._sizes = structure, constants, sizes
-        total = sum(size.count * size.dtype.itemsize for size in sizes.values())
-        self._p = self._filled() if total <= BYTES else None
-        self._again = [name for name, size in sizes.items() if size.each_time and size.count]
-
-    def _filled(self) -> Structure:
-        return self._structure(**self._constants, **scratch(self._sizes))
+        self._sizes = {name: size for name, size in sizes.items() if size.count}
+        self.bytes = sum(size.count * size.dtype.itemsize for size in sizes.values())
+        self._again = [name for name, size in self._sizes.items() if size.each_time]
+        self._keeps = self.bytes <= LARGEST
+        if not self._keeps:
+            self.bytes = 0
+        nothing = dict.fromkeys(sizes, np.zeros(1, np.int64))
+        self._p = structure(**constants, **nothing)
+        self._scratch = scratch(self._sizes)
+        self._p.point(self._scratch)
+        self._is_new = True
 
     def run(self, arrays: tuple[np.ndarray, ...]) -> None:
         """Run the kernel on the arrays of a call."""
-        p = self._p
-        if p is None:
-            p = self._filled()
-        else:
-            for name in self._again:
-                p.kept[name][:] = 0
+        if not self._is_new:
+            if not self._scratch:
+                self._scratch = scratch(self._sizes)
+                self._p.point(self._scratch)
+            elif self._again:
+                for name in self._again:
+                    self._scratch[name][:] = 0
+        self._is_new = False
         kernel, parts, dtype, work, shape = self._how
-        run(kernel, p, arrays, parts, dtype, work, shape)
+        run(kernel, self._p, arrays, parts, dtype, work, shape)
+        if not self._keeps:
+            self._scratch = {}
 
 
 def with_plan(key: Hashable, make: Callable[[], Plan], arrays: tuple[np.ndarray, ...]) -> None:
     """Run the plan of a key, or one that is made for it."""
-    plan = _plans.pop(key, None)
+    global _bytes
+    with _counting:
+        plan = _plans.pop(key, None)
+        if plan is not None:
+            _bytes -= plan.bytes
     if plan is None:
         plan = make()
     plan.run(arrays)
-    _plans[key] = plan
-    if len(_plans) > PLANS:
-        with contextlib.suppress(KeyError):  # other threads took them all
-            _plans.popitem(last=False)
+    with _counting:
+        if key in _plans:  # another thread's, of the same shape
+            return
+        _plans[key] = plan
+        _bytes += plan.bytes
+        while len(_plans) > PLANS or _bytes > BYTES:
+            _bytes -= _plans.popitem(last=False)[1].bytes
