@@ -393,8 +393,16 @@ def test_weights_that_exploded_are_not_kept():
     assert np.isfinite(model.predict(LIST)).all()
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl+C means what it usually does, though a shell's background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_an_interruption_keeps_the_model(solver, monkeypatch):
+def test_an_interruption_keeps_the_model(solver, monkeypatch, interruptible):
     real = Training._finish
 
     def finish(self, loss):
