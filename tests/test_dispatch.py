@@ -387,6 +387,14 @@ def test_how_to_convert_what_numpy_has_no_dtype_for():
         rnn(Bfloat16(zeros(2, 5, 3)))
 
 
+def test_dtypes_that_other_packages_give_numpy():
+    """With ml_dtypes NumPy knows a bfloat16, and torch's tensors of it still have no .numpy()."""
+    pytest.importorskip("ml_dtypes", reason="it comes with onnx: pip install 'numba_rnn[test]'")
+    for array in (Bfloat16(zeros(2)), Bfloat16(zeros(2), where="cpu")):
+        assert type(libraries.TORCH.dtype(array)) is str
+        assert advice.how_to_move("x", array, "cpu").endswith(".float().numpy()")
+
+
 class TorchsPacked(tuple):
     """torch.nn.utils.rnn.PackedSequence."""
 

@@ -187,9 +187,10 @@ class _Torch(Library):
     def dtype(self, array: Any) -> np.dtype | str:
         name = str(array.dtype).removeprefix("torch.")
         try:
-            return np.dtype(name)
+            found = np.dtype(name)
         except TypeError:  # bfloat16 and the like
             return name
+        return found if found.isbuiltin == 1 else name  # which ml_dtypes gives NumPy, not torch
 
     def plain(self, array: Any) -> Any:
         return array.detach() if array.requires_grad else array
