@@ -20,9 +20,10 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import datasets, estimators, losses, optim, plotting, reference
     from .cell import RNNCell
-    from .files import load, save
+    from .export.files import load, save
+    from .export.onnx import to_onnx
+    from .export.torch import from_torch, to_torch
     from .linear import Linear
-    from .onnx_export import to_onnx
     from .packed import (
         PackedSequence,
         pack_padded_sequence,
@@ -32,10 +33,9 @@ if TYPE_CHECKING:
         unpack_sequence,
         unpad_sequence,
     )
-    from .prepare import warmup
     from .rnn import RNN
-    from .torch_bridge import from_torch, to_torch
-    from .versions import show_versions
+    from .tools.versions import show_versions
+    from .tools.warmup import warmup
 
 _MODULES = ("datasets", "estimators", "losses", "optim", "plotting", "reference")
 _NAMES = {
@@ -49,13 +49,13 @@ _NAMES = {
     "unpack_sequence": "packed",
     "pad_sequence": "packed",
     "unpad_sequence": "packed",
-    "save": "files",
-    "load": "files",
-    "to_onnx": "onnx_export",
-    "from_torch": "torch_bridge",
-    "to_torch": "torch_bridge",
-    "show_versions": "versions",
-    "warmup": "prepare",
+    "save": "export.files",
+    "load": "export.files",
+    "to_onnx": "export.onnx",
+    "from_torch": "export.torch",
+    "to_torch": "export.torch",
+    "show_versions": "tools.versions",
+    "warmup": "tools.warmup",
 }
 
 __all__ = [

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import dispatch, sharing, validation
+from . import devices, dispatch, sharing, validation
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "clip_grad_norm"]
 
@@ -172,7 +172,7 @@ class Optimizer:
         self._options = self._check(**options)
         self._steps = 0
         self._buffers = {
-            name: [dispatch.zeros_like(p) for p in self._params]
+            name: [devices.zeros_like(p) for p in self._params]
             for name in self._buffer_names(self._options)
         }
 
@@ -230,10 +230,10 @@ class Optimizer:
 
     def _step_on_gpu(self, p: Any, g: Any, buffers: dict[str, Any]) -> None:
         """The same by a kernel, on the stream on which the gradient was written."""
-        dispatch.settle((p, g, *buffers.values()))
-        vectors = {name: dispatch.vector(buffer) for name, buffer in buffers.items()}
+        devices.settle((p, g, *buffers.values()))
+        vectors = {name: devices.vector(buffer) for name, buffer in buffers.items()}
         dispatch.backend(g).optimizer_step(
-            self._rule.__name__[1:], dispatch.vector(p), dispatch.vector(g), vectors, self._steps,
+            self._rule.__name__[1:], devices.vector(p), devices.vector(g), vectors, self._steps,
             self.lr, self._options,
         )  # fmt: skip
 
@@ -255,7 +255,7 @@ class Optimizer:
         for name, value in self._options.items():
             state[name] = np.array(value) if isinstance(value, tuple) else value
         for name, group in self._buffers.items():
-            copies = {f"{name}.{i}": dispatch.to_host(b) for i, b in enumerate(group)}
+            copies = {f"{name}.{i}": devices.to_host(b) for i, b in enumerate(group)}
             state.update(copies)
         return state
 
@@ -636,8 +636,8 @@ def clip_grad_norm(grads: np.ndarray | Iterable[np.ndarray], max_norm: float) ->
     arrays, _ = validation.array_list("grads", grads)
     max_norm = validation.real("max_norm", max_norm, 0)
     if arrays and dispatch.on_gpu(arrays[0]):
-        dispatch.settle(arrays)
-        vectors = [dispatch.vector(g) for g in arrays]
+        devices.settle(arrays)
+        vectors = [devices.vector(g) for g in arrays]
         return dispatch.backend(arrays[0]).clip(vectors, max_norm)
     with np.errstate(all="ignore"):
         norm = math.sqrt(sum(_sum_of_squares(g) for g in arrays))

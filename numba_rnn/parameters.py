@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Never, Self
 
 import numpy as np
 
-from . import dispatch, sharing, validation
+from . import devices, dispatch, sharing, validation
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -172,7 +172,7 @@ class Parametrised:
     def _assign(self, name: str, value: Any) -> None:
         if name in self.__dict__.get("_shapes", ()):
             checked = validation.parameter(name, value, self._shapes[name], self.dtype, self._place)
-            dispatch.assign(self._views[name], checked)
+            devices.assign(self._views[name], checked)
         elif name in self._fixed and name in self.__dict__:
             raise AttributeError(
                 f"{name} of a {type(self).__name__} can't be changed; build a new layer"
@@ -229,7 +229,7 @@ class Parametrised:
         checked = validation.parameter(
             "flat_parameters", value, self._flat.shape, self._flat.dtype, self._place
         )
-        dispatch.assign(self._flat, checked)
+        devices.assign(self._flat, checked)
 
     @property
     def device(self) -> str:
@@ -258,7 +258,7 @@ class Parametrised:
         """
         device = validation.choice("device", device, ("cpu", "cuda"))
         if device != self.device:
-            self._adopt(dispatch.moved(self._flat, device))
+            self._adopt(devices.moved(self._flat, device))
         return self
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -268,7 +268,7 @@ class Parametrised:
         }
 
     def _host_flat(self) -> np.ndarray:
-        return self._flat if self._place == dispatch.CPU else dispatch.to_host(self._flat)
+        return self._flat if self._place == dispatch.CPU else devices.to_host(self._flat)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copy values into all parameters, or, where one doesn't fit, into none.
@@ -289,7 +289,7 @@ class Parametrised:
         """
         checked = validation.state(state, self._shapes, self.dtype)
         for name, value in checked.items():
-            dispatch.assign(self._views[name], value)
+            devices.assign(self._views[name], value)
 
     # Copies own their parameters. What is copied or pickled together with a layer and shares its
     # vector, an optimiser above all, shares the copy's: `sharing` sees to that.

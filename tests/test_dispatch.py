@@ -5,15 +5,21 @@ needed; `test_cuda.py` runs kernels on them in Numba's simulator.
 """
 
 import importlib
+import inspect
+import os
 import sys
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from processes import TESTS
+from processes import TESTS, environment, python
 
 import numba_rnn as nr
 from numba_rnn import dispatch, losses, optim
+from numba_rnn.backends import Backend, GpuBackend
+from numba_rnn.cuda import libraries
+from numba_rnn.validation import advice
 
 sys.path.insert(0, str(TESTS / "cuda"))
 standins = importlib.import_module("standins")
@@ -44,7 +50,7 @@ def gpu(monkeypatch):
         view=lambda array, sync: NumbaLike(array.host),
         address=lambda array: array.host.__array_interface__["data"][0],
     )
-    monkeypatch.setattr(dispatch, "_memory", lambda: memory)
+    monkeypatch.setattr(libraries, "_memory", lambda: memory)
     return SimpleNamespace(
         rnn=nr.RNN(3, 4, rng=0).to("cuda"),
         cell=nr.RNNCell(3, 4, rng=0).to("cuda"),
@@ -59,7 +65,7 @@ def gpu(monkeypatch):
 def test_kinds_are_recognised(name):
     array = KINDS[name](zeros(2, 3))
     library = dispatch.library(array)
-    assert library is {"cupy": dispatch.CUPY, "torch": dispatch.TORCH}.get(name, dispatch.NUMBA)
+    assert library is {"cupy": libraries.CUPY, "torch": libraries.TORCH}.get(name, libraries.NUMBA)
     assert dispatch.place(array) == ("cuda" if name == "stranger" else "cuda:0")
     assert dispatch.on_gpu(array)
     assert library.shape(array) == (2, 3) and library.dtype(array) == F32
@@ -70,12 +76,12 @@ def test_derived_kinds_are_recognised():
         pass
 
     Parameter.__module__ = "torch.nn.parameter"
-    assert dispatch.library(Parameter(zeros(2))) is dispatch.TORCH
+    assert dispatch.library(Parameter(zeros(2))) is libraries.TORCH
 
     class Mapped(np.ndarray):  # as Numba's memory that host and GPU share
         __cuda_ndarray__ = True
 
-    assert dispatch.library(zeros(2).view(Mapped)) is dispatch.NUMBA
+    assert dispatch.library(zeros(2).view(Mapped)) is libraries.NUMBA
 
 
 @pytest.mark.parametrize("number", [1, 10])
@@ -92,10 +98,10 @@ def test_arrays_of_the_cpu(torch):
         assert dispatch.library(array) is None
         assert dispatch.place(array) == "cpu" and not dispatch.on_gpu(array)
     for tensor in (torch.zeros(2), torch.nn.Parameter(torch.zeros(2))):
-        assert dispatch.library(tensor) is dispatch.TORCH
+        assert dispatch.library(tensor) is libraries.TORCH
         assert dispatch.place(tensor) == "cpu" and not dispatch.on_gpu(tensor)
-        assert dispatch.TORCH.dtype(tensor) == F32 and dispatch.TORCH.shape(tensor) == (2,)
-    assert dispatch.TORCH.dtype(torch.zeros(2, dtype=torch.bfloat16)) == "bfloat16"
+        assert libraries.TORCH.dtype(tensor) == F32 and libraries.TORCH.shape(tensor) == (2,)
+    assert libraries.TORCH.dtype(torch.zeros(2, dtype=torch.bfloat16)) == "bfloat16"
     assert dispatch.backend(zeros(2)).__name__ == "numba_rnn.cpu"
 
 
@@ -114,7 +120,7 @@ def test_what_is_no_array():
 
 def test_torch_does_what_is_asked_of_it(torch):
     """The calls that need no GPU, of the real library."""
-    like, library = torch.ones((2, 3)), dispatch.TORCH
+    like, library = torch.ones((2, 3)), libraries.TORCH
     for dtype in (np.dtype(F32), np.dtype(np.float64)):
         made = library.zeros((2, 3), dtype, like)
         assert library.dtype(made) == dtype and not made.any()
@@ -131,6 +137,70 @@ def test_torch_does_what_is_asked_of_it(torch):
     out = torch.zeros((2, 2))
     library.matmul(torch.arange(6.0).reshape(2, 3), plain, out)
     np.testing.assert_array_equal(out, [[5, 14], [14, 50]])
+
+
+def test_a_tensor_is_known_without_numba_cuda():
+    """To say what a tensor on the CPU is, and how it becomes an array, takes nothing of CUDA."""
+    printed = python("""
+import importlib.util
+import sys
+
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name: None if name == "numba_cuda" else find_spec(name)
+
+import numpy as np
+import standins
+import numba_rnn as nr
+
+try:
+    nr.RNN(2, 3)(standins.TorchLike(np.zeros((1, 1, 2), np.float32), where="cpu"))
+except TypeError as error:
+    print(error)
+loaded = {name for name in sys.modules if name.startswith(("numba.cuda", "numba_rnn.cuda."))}
+assert loaded == {"numba_rnn.cuda.libraries"}, loaded
+""", PYTHONPATH=os.pathsep.join([environment()["PYTHONPATH"], str(TESTS / "cuda")]))  # fmt: skip
+    assert "convert with x.numpy()" in printed
+
+
+# --- what a backend is ----------------------------------------------------------------------------
+
+PROMISED = [
+    (place, name)
+    for place, protocol in (("cpu", Backend), ("cuda", GpuBackend))
+    for name, _ in inspect.getmembers(protocol, inspect.isfunction)
+    if not name.startswith("_")
+]
+
+
+def arguments(function):
+    parameters = inspect.signature(function).parameters.values()
+    return [(p.name, p.default) for p in parameters if p.name != "self"]
+
+
+@pytest.mark.parametrize(("place", "name"), PROMISED)
+def test_backends_keep_what_is_promised(place, name):
+    """The same arguments under the same names; those of NumPy's own functions by their place."""
+    if place == "cpu":
+        promised, backend = getattr(Backend, name), dispatch.backend(zeros(1))
+    elif find_spec("numba_cuda") is None:
+        pytest.skip("numba-cuda is not installed: pip install 'numba_rnn[test]' on Linux")
+    else:
+        promised = getattr(GpuBackend, name)
+        backend = importlib.import_module("numba_rnn.cuda").Backend
+    found = getattr(backend, name)
+    if name not in ("empty", "zeros", "copy"):
+        assert arguments(found) == arguments(promised)
+    elif place == "cuda":
+        inspect.signature(found).bind(*inspect.signature(promised).parameters)
+    else:
+        given = (zeros(2, 3),) if name == "copy" else ((2, 3), np.dtype(F32))
+        inspect.signature(promised).bind("self", *given)
+        made = found(*given)
+        assert made.shape == (2, 3) and made.dtype == F32 and made is not given[0]
+
+
+def test_promises_are_found():
+    assert len(PROMISED) == 12 + 15
 
 
 # --- mixed places ---------------------------------------------------------------------------------
@@ -292,7 +362,7 @@ def test_how_to_move():
         (CupyLike(zeros(2)), "cuda:1", "cupy.asarray(x) within cupy.cuda.Device(1)"),
         (NumbaLike(zeros(2)), "cuda:1", "numba.cuda.to_device(x.copy_to_host())"),
     ]:
-        assert dispatch.how_to_move("x", array, place) == words
+        assert advice.how_to_move("x", array, place) == words
 
 
 class Bfloat16(TorchLike):
@@ -311,10 +381,18 @@ def test_how_to_convert_what_numpy_has_no_dtype_for():
         (TorchLike(zeros(2)), F32, "x.cpu().numpy()"),
         (TorchLike(zeros(2)), np.dtype(np.float64), "x.cpu().double().numpy()"),
     ]:
-        assert dispatch.how_to_move("x", array, "cpu", dtype) == words
+        assert advice.how_to_move("x", array, "cpu", dtype) == words
     rnn = nr.RNN(3, 4, rng=0)
     with pytest.raises(TypeError, match=r"move x with x\.cpu\(\)\.float\(\)\.numpy\(\), or the la"):
         rnn(Bfloat16(zeros(2, 5, 3)))
+
+
+def test_dtypes_that_other_packages_give_numpy():
+    """With ml_dtypes NumPy knows a bfloat16, and torch's tensors of it still have no .numpy()."""
+    pytest.importorskip("ml_dtypes", reason="it comes with onnx: pip install 'numba_rnn[test]'")
+    for array in (Bfloat16(zeros(2)), Bfloat16(zeros(2), where="cpu")):
+        assert type(libraries.TORCH.dtype(array)) is str
+        assert advice.how_to_move("x", array, "cpu").endswith(".float().numpy()")
 
 
 class TorchsPacked(tuple):

@@ -452,7 +452,7 @@ def test_a_billion_layers_are_not_listed(path):
     config = {**record["config"], "num_layers": 2**31 - 1}
     forge(path, tensors, {**record, "config": config})
     code = f"""
-import resource, numba_rnn as nr, safetensors.numpy, numba_rnn.files, numba_rnn.rnn
+import resource, numba_rnn as nr, safetensors.numpy, numba_rnn.export.files, numba_rnn.rnn
 limit = 1 << 30
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + limit, used + limit))

@@ -69,11 +69,21 @@ forecaster.predict_interval(3)                      -> ndarray | Any | list[ndar
 nr.LSTM                                             ! has no attribute
 estimators.RNNRegresor                              ! has no attribute
 nr.reference.rnn_forward(x, x, rnn.parameters, num_layers=1, bidirectional=False)
+computes(cpu)
+computes(cuda.Backend(NUMBA))
+computes(on_gpu)                                    ! incompatible type
+trains(cuda.Backend(NUMBA))
+trains(cpu)                                         ! incompatible type
 """.replace("\\\n", "")
 START = """
 import numpy as np
 import numba_rnn as nr
-from numba_rnn import estimators
+from numba_rnn import cpu, cuda, estimators
+from numba_rnn.backends import Backend, GpuBackend
+from numba_rnn.cuda.libraries import NUMBA
+
+def computes(backend: Backend) -> None: ...
+def trains(backend: GpuBackend) -> None: ...
 
 class OnGpu:
     @property

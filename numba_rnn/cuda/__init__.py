@@ -1,5 +1,7 @@
 """The CUDA backend: device arrays in, device arrays of the same library out.
 
+    backend.py      the backend: allocates, and calls what follows
+    libraries.py    CuPy, torch and Numba: how their arrays are allocated, copied, moved
     toolkit.py      what the kernels need of Numba's CUDA target
     choice.py       which kernels walk through time: the one place that decides
     walk.py         their launches
@@ -19,228 +21,24 @@
 x_t·w_ihᵀ of all steps is one product before the walk, and the walk backward writes delta alone:
 dx, dw_ih, dw_hh and db are products over all rows. Everything runs on the caller's current stream
 and nothing waits for it.
+
+The backend is imported when it is asked for: to ask what an array is, `libraries` needs no CUDA.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    from .backend import Backend
 
-from ..layout import Layout
-from . import dropout as _dropout
-from . import losses, memory, optim, toolkit
-from .activation import F
-from .choice import choose
-from .generic import GRAD_H_N, GRAD_OUTPUT, KEEP, PADDED
-from .products import (
-    add_rows,
-    column_sums,
-    flat,
-    matmul,
-    matrix,
-    real_rows,
-    stack,
-    states_before,
-)
-from .walk import Walk
+__all__ = ["Backend"]
 
+if not TYPE_CHECKING:  # a type checker would take every name for one of ours
 
-class Backend:
-    """The functions of `numba_rnn.cpu` for the arrays of one library.
+    def __getattr__(name: str) -> Any:
+        if name == "Backend":
+            from .backend import Backend
 
-    Parameters
-    ----------
-    library : dispatch.Library
-        Whose arrays come in and go out.
-    walk : str, optional
-        Kernels to use in place of what `choice` finds best: "persistent", "grid", "steps" or
-        "generic".
-    """
-
-    def __init__(self, library: Any, walk: str | None = None) -> None:
-        toolkit.require()
-        self.library, self.walk = library, walk
-        self._indices: WeakKeyDictionary[Layout, dict[Any, Any]] = WeakKeyDictionary()
-
-    def prepare(self, dtype: np.dtype, training: bool) -> None:
-        """Nothing: the GPU has its own."""
-
-    def rows(self, array: Any, features: int) -> Any:
-        """Return an array's memory as rows, shape (R, features); a copy only where it must be."""
-        array = self.library.contiguous(self.library.own(array))
-        return array.reshape((math.prod(tuple(array.shape)) // features, features))
-
-    def empty(self, shape: tuple[int, ...], dtype: Any, like: Any = None) -> Any:
-        """Allocate an array of the library's kind."""
-        return self.library.empty(shape, dtype, like)
-
-    def zeros(self, shape: tuple[int, ...], dtype: Any, like: Any = None) -> Any:
-        """Allocate an array of zeros of the library's kind."""
-        return self.library.zeros(shape, dtype, like)
-
-    def copy(self, array: Any) -> Any:
-        """Copy an array on the GPU into one of the library's kind."""
-        return self.library.copy(array)
-
-    def read_only(self, array: Any) -> Any:
-        """Return the array: memory on the GPU can't be protected."""
-        return array
-
-    def time_major(self, states: list[Any], leading: tuple[int, ...], H: int, swap: bool) -> Any:
-        """dL/dh_t of all layers, (R, D·H) each, as one array (num_layers·D, *leading, H)."""
-        return memory.time_major(self.library, states, leading, H, swap)
-
-    def _flat(self, array: Any) -> Any:
-        """The memory of an array as kernels get it: a vector."""
-        return flat(self.library.memory(self.library.own(array)))
-
-    def _index(self, layout: Layout) -> Any:
-        """A layout's index on the device: the one thing that is copied there, once a layout."""
-        stream = self.library.stream()
-        key = toolkit.device_number(), int(stream)
-        found = self._indices.setdefault(layout, {})
-        if key not in found:
-            found[key] = toolkit.upload(layout.index, stream)
-        return found[key]
-
-    # The arguments of the following are those of `numba_rnn.cpu`.
-
-    def _walk(
-        self, x: Any, weights: Any, places: np.ndarray, layout: Layout, H: int, D: int,
-        nonlinearity: str, given: int,
-    ) -> Walk:  # fmt: skip
-        dtype = np.dtype(self.library.dtype(x))
-        _, w_hh, bias, stride = _places(places)
-        plan = choose(toolkit.gpu(), H, layout.batch, D, dtype.itemsize, self.walk)
-        return Walk(
-            self.library, plan, dtype, layout.lengths, weights, self._index(layout),
-            w_hh, bias, stride, given | PADDED * layout.has_padding, F[nonlinearity],
-            len(layout.step_row), layout.batch, H, D,
-        )  # fmt: skip
-
-    def rnn_forward(
-        self, x: Any, h_0: Any, h_n: Any, weights: Any, places: np.ndarray, layout: Layout,
-        H: int, D: int, nonlinearity: str,
-    ) -> Any:  # fmt: skip
-        """Run one layer, both directions, and fill h_n; return output (R, D·H)."""
-        library, (R, I) = self.library, tuple(x.shape)
-        output = library.empty((R, D * H), x.dtype, x)
-        if layout.batch == 0:
-            return output
-        w_ih, _, _, stride = _places(places)
-        out, w = self._flat(output), self._flat(weights)
-        both = stack(library, w, w_ih, stride, D, H, I)
-        matmul(library, matrix(self._flat(x), 0, R, I), both.T, matrix(out, 0, R, D * H))
-        walk = self._walk(x, w, places, layout, H, D, nonlinearity, 0)
-        walk.forward(out, self._flat(h_n), self._flat(h_0))
-        return output
-
-    def rnn_backward(
-        self, x: Any, h_0: Any, output: Any, weights: Any, places: np.ndarray, layout: Layout,
-        H: int, D: int, nonlinearity: str, grad_output: Any, grad_h_n: Any,
-        dh_0: Any, gradients: Any, state_gradients: bool,
-    ) -> tuple[Any, Any]:  # fmt: skip
-        """Run one layer backward; fill dh_0 and gradients; return dx (R, I) and dh (R, D·H)."""
-        library, (R, I) = self.library, tuple(x.shape)
-        dx = library.empty((R, I), x.dtype, x)
-        dh = library.empty((R, D * H), x.dtype, x) if state_gradients else None
-        if layout.batch == 0:
-            return dx, dh
-        out, x_flat, w, g = (self._flat(a) for a in (output, x, weights, gradients))
-        h_0, delta = self._flat(h_0), library.memory(library.empty((R * D * H,), x.dtype, x))
-        given, arrays = 0, [delta, out, h_0]  # which stand in for those that are not there
-        for i, (bit, array) in enumerate(
-            ((KEEP, dh), (GRAD_OUTPUT, grad_output), (GRAD_H_N, grad_h_n))
-        ):
-            if array is not None:
-                given, arrays[i] = given | bit, self._flat(array)
-        walk = self._walk(x, w, places, layout, H, D, nonlinearity, given)
-        walk.backward(delta, self._flat(dh_0), arrays[0], out, *arrays[1:])
-        if R == 0:
-            return dx, dh
-
-        w_ih, w_hh, bias, stride = _places(places)
-        both = stack(library, w, w_ih, stride, D, H, I)
-        matmul(library, matrix(delta, 0, R, D * H), both, matrix(self._flat(dx), 0, R, I))
-        L, N, index, padded = walk.L, walk.N, walk.index, layout.has_padding
-        if padded:
-            x_flat = real_rows(library, x_flat, index, R, L, N, I)
-        past = states_before(library, out, h_0, index, R, padded, L, N, H, D)
-        for d in range(D):
-            own = matrix(delta, d * H, R, H, D * H)
-            dw_ih = matrix(g, w_ih + d * stride, H, I)
-            matmul(library, own.T, matrix(x_flat, 0, R, I), dw_ih)
-            dw_hh = matrix(g, w_hh + d * stride, H, H)
-            matmul(library, own.T, matrix(past, d * H, R, H, D * H), dw_hh)
-        if bias >= 0:  # b_ih and b_hh, one after the other, have the same gradient
-            both = [matrix(g, bias + d * stride, 2, H) for d in range(D)]
-            column_sums(library, matrix(delta, 0, R, D * H), both)
-        return dx, dh
-
-    def linear_forward(self, x: Any, weights: Any, out_features: int) -> Any:
-        """Y = x·wᵀ + b: x (M, I), weights w (O, I) and perhaps b (O,) in one vector, y (M, O)."""
-        M, I = tuple(x.shape)
-        library, O = self.library, out_features
-        y = library.empty((M, O), x.dtype, x)
-        out, w = matrix(self._flat(y), 0, M, O), self._flat(weights)
-        matmul(library, matrix(self._flat(x), 0, M, I), matrix(w, 0, O, I).T, out)
-        if w.shape[0] > O * I:
-            add_rows(library, out, w, O * I)
-        return y
-
-    def linear_backward(
-        self, x: Any, weights: Any, out_features: int, grad_output: Any
-    ) -> tuple[Any, Any]:
-        """Return dx (M, I) and the gradients of the parameters, laid out as weights."""
-        M, I = tuple(x.shape)
-        library, O = self.library, out_features
-        w = self._flat(weights)
-        dx = library.empty((M, I), x.dtype, x)
-        gradients = library.zeros(tuple(w.shape), x.dtype, x)
-        g, grad = self._flat(gradients), matrix(self._flat(grad_output), 0, M, O)
-        matmul(library, grad, matrix(w, 0, O, I), matrix(self._flat(dx), 0, M, I))
-        if M:
-            matmul(library, grad.T, matrix(self._flat(x), 0, M, I), matrix(g, 0, O, I))
-        if w.shape[0] > O * I:
-            column_sums(library, grad, [matrix(g, O * I, 1, O)])
-        return dx, gradients
-
-    def dropout(self, x: Any, probability: float, key: int, layer: int) -> Any:
-        """Drop elements of x by the mask that (key, layer) gives for its size."""
-        out = self.library.empty(tuple(x.shape), x.dtype, x)
-        _dropout.dropout(self.library, self._flat(out), self._flat(x), probability, key, layer)
-        return out
-
-    # Losses and optimisers, which on the CPU are NumPy's business.
-
-    def loss(
-        self, name: str, prediction: Any, target: Any, weights: Any, delta: float = 1.0
-    ) -> tuple[Any, Any]:
-        """Value, shape (), and gradient of a loss of `numba_rnn.losses`."""
-        return losses.loss(self.library, name, prediction, target, weights, delta)
-
-    def optimizer_step(
-        self, rule: str, p: Any, g: Any, buffers: dict[str, Any], t: int, lr: float,
-        options: dict[str, Any],
-    ) -> None:  # fmt: skip
-        """Change p by a rule of `numba_rnn.optim`; p, g and buffers are device vectors."""
-        optim.step(self.library.stream(), rule, p, g, buffers, t, lr, options)
-
-    def clip(self, gradients: list[Any], max_norm: float) -> Any:
-        """Shorten gradients, device vectors, to a norm; return the norm they had, shape ()."""
-        library = self.library
-        norm = library.empty((1,), np.dtype(np.float64))
-        parts = library.empty((optim.parts(gradients),), np.dtype(np.float64))
-        vectors = library.memory(parts), library.memory(norm)
-        optim.clip(library.stream(), gradients, *vectors, max_norm)
-        return norm.reshape(())
-
-
-def _places(places: np.ndarray) -> tuple[int, int, int, int]:
-    """Where w_ih, w_hh and b_ih of direction 0 start; how far on those of direction 1 are."""
-    w_ih, w_hh, b_ih, _ = (int(place) for place in places[0])
-    stride = int(places[1, 0] - places[0, 0]) if len(places) > 1 else 0
-    return w_ih, w_hh, b_ih, stride
+            return Backend
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

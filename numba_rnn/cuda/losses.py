@@ -193,7 +193,7 @@ def loss(
 
     Parameters
     ----------
-    library : dispatch.Library
+    library : libraries.Library
         The prediction's.
     name : str
         Of a function of `numba_rnn.losses`.

@@ -15,7 +15,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .. import configuration, validation
+from .. import validation
+from ..export import configuration
 from ..linear import Linear
 from ..rnn import RNN
 from . import checks

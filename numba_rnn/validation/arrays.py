@@ -9,7 +9,9 @@ import numpy as np
 
 from .. import dispatch
 from ..dispatch import CPU
-from .values import FLOAT_DTYPES, convert, describe
+from . import advice
+from .advice import convert
+from .values import FLOAT_DTYPES, describe
 
 # --- masks --------------------------------------------------------------------------------------
 
@@ -87,17 +89,17 @@ def at(name: str, value: Any, place: str, owner: str, dtype: np.dtype | None = N
     found = dispatch.place(value)
     library = dispatch.library(value)
     if found is None:
-        fix = dispatch.how_to_convert(name, value, dtype, place)
+        fix = advice.how_to_convert(name, value, dtype, place)
         raise TypeError(f"{name} must be {_array_at(place)}, got {describe(value)}{convert(fix)}")
     if not dispatch.agree(found, place):
-        fix = f"move {name} with {dispatch.how_to_move(name, value, place, dtype)}"
+        fix = f"move {name} with {advice.how_to_move(name, value, place, dtype)}"
         if owner == "the layer":
             fix += f", or the layer with .to({'cpu' if found == CPU else 'cuda'!r})"
         raise TypeError(f"{name} is {_spoken(found)}, {owner} {_spoken(place)}: {fix}")
     if library is None:
         return value
     if found == CPU:  # a tensor of torch's, and the like
-        fix = dispatch.how_to_move(name, value, CPU, dtype)
+        fix = advice.how_to_move(name, value, CPU, dtype)
         raise TypeError(f"{name} must be a NumPy array, got {describe(value)}; convert with {fix}")
     return library.plain(value)
 
@@ -118,14 +120,14 @@ def on_host(name: str, value: Any, words: str) -> np.ndarray:
     Nor is a mask dropped.
     """
     if dispatch.on_gpu(value):
-        fix = dispatch.how_to_move(name, value, CPU)
+        fix = advice.how_to_move(name, value, CPU)
         got = f"{describe(value)} on the GPU"
         raise TypeError(f"{name} must be {words} on the CPU, got {got}: copy it with {fix}")
     value = unmasked(name, value)
     try:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        fix = dispatch.how_to_convert(name, value)
+        fix = advice.how_to_convert(name, value)
         why = f": {error}" if fix is None else convert(fix)
         raise TypeError(f"{name} must be {words}, got {describe(value)}{why}") from error
 
@@ -140,7 +142,7 @@ def floats(name: str, value: Any, dtype: np.dtype, place: str = CPU) -> Any:
     else:
         value, found = _floats_elsewhere(name, value, dtype, place)
     if found != dtype:
-        cast = dispatch.how_to_cast(name, value, dtype)
+        cast = advice.how_to_cast(name, value, dtype)
         if name.endswith(".data"):  # of a packed sequence, which can't be assigned to
             cast = f"{name.removesuffix('.data')}._replace(data={cast})"
         fix = f"convert with {cast}"
@@ -154,7 +156,7 @@ def _floats_elsewhere(name: str, value: Any, dtype: np.dtype, place: str) -> tup
     """Array and dtype, of a subclass of NumPy's array or of an array on a GPU."""
     value = unmasked(name, value)
     if dispatch.place(value) is None:
-        fix = dispatch.how_to_convert(name, value, dtype, place)
+        fix = advice.how_to_convert(name, value, dtype, place)
         raise TypeError(
             f"{name} must be {_array_at(place)} of dtype {dtype}, "
             f"got {describe(value)}{convert(fix)}"
@@ -215,16 +217,16 @@ def float_array(name: str, value: Any, *, in_place: bool = False) -> Any:
     on_gpu = dispatch.on_gpu(value)
     if not (isinstance(value, np.ndarray) or on_gpu):
         wanted = None if dtype_of(value) in FLOAT_DTYPES else np.dtype(np.float32)
-        fix = dispatch.how_to_share(name, value)
+        fix = advice.how_to_share(name, value)
         if not in_place:
-            fix = dispatch.how_to_convert(name, value, wanted)
+            fix = advice.how_to_convert(name, value, wanted)
         raise TypeError(f"{name} must be a NumPy array, got {describe(value)}{convert(fix)}")
     if dtype_of(value) not in FLOAT_DTYPES:
-        fix = dispatch.how_to_cast(name, value, np.dtype(np.float32))
+        fix = advice.how_to_cast(name, value, np.dtype(np.float32))
         raise TypeError(
             f"{name} must be of dtype float32 or float64, got {dtype_of(value)}: convert with {fix}"
         )
-    return dispatch.plain(value) if on_gpu else value
+    return dispatch.library(value).plain(value) if on_gpu else value
 
 
 def dtype_of(array: Any) -> np.dtype | str | None:

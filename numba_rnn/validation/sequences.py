@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from .. import dispatch
+from . import advice
+from .advice import convert
 from .arrays import any_array, on_host, shape_of
-from .values import convert, describe, positive_int
+from .values import describe, positive_int
 
 
 def index_array(name: str, value: Any) -> np.ndarray:
@@ -213,7 +215,7 @@ def padding_value(name: str, value: Any, dtype: np.dtype) -> Any:
 def instance(name: str, value: Any, kind: type) -> None:
     """Refuse what is not of the one class that a function works on."""
     if not isinstance(value, kind):
-        fix = dispatch.how_to_convert(name, value) if dispatch.is_torchs_packed(value) else None
+        fix = advice.how_to_convert(name, value) if advice.is_torchs_packed(value) else None
         raise TypeError(f"{name} must be a {kind.__name__}, got {describe(value)}{convert(fix)}")
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import dispatch
+from .. import devices, dispatch
 from ..dispatch import CPU
+from . import advice
+from .advice import convert
 from .arrays import any_array, at, dtype_of, float_array, shape_of
-from .values import convert, describe, flag, real
+from .values import describe, flag, real
 
 
 def _numbers(name: str, value: Any, kinds: str, words: str) -> np.ndarray:
@@ -21,7 +23,7 @@ def _numbers(name: str, value: Any, kinds: str, words: str) -> np.ndarray:
     if array.dtype.kind not in kinds:
         fix = None
         if "f" in kinds:  # whoever gives floats as classes may mean something else
-            fix = dispatch.how_to_convert(name, value, np.dtype(np.float64))
+            fix = advice.how_to_convert(name, value, np.dtype(np.float64))
         raise TypeError(f"{name} must hold {words}, got {describe(value)}{convert(fix)}")
     return array
 
@@ -144,7 +146,7 @@ def array_list(name: str, value: Any) -> tuple[list[Any], bool]:
     elif not _is_list(value):
         fix = f"list({name}.values())"
         if not isinstance(value, Mapping):
-            fix = dispatch.how_to_share(name, value)
+            fix = advice.how_to_share(name, value)
         hint = f": pass {fix}" if fix else ""
         raise TypeError(f"{name} must be an array or a list of arrays, got {describe(value)}{hint}")
     arrays = list(value)
@@ -174,7 +176,7 @@ def _is_list(value: Any) -> bool:
 def _share_memory(a: Any, b: Any) -> bool:
     """Whether two arrays at the same place have an element in common."""
     if dispatch.on_gpu(a):
-        (a0, a1), (b0, b1) = dispatch.extent(a), dispatch.extent(b)
+        (a0, a1), (b0, b1) = (dispatch.library(array).extent(array) for array in (a, b))
         return a0 < b1 and b0 < a1
     # the first test is quick, the second exact
     return np.may_share_memory(a, b) and np.shares_memory(a, b)
@@ -183,7 +185,7 @@ def _share_memory(a: Any, b: Any) -> bool:
 def writeable_array(name: str, value: Any) -> None:
     """Refuse an array that cannot be changed in place."""
     if dispatch.on_gpu(value):
-        if not dispatch.in_c_order(value):
+        if not dispatch.library(value).in_c_order(value):
             raise ValueError(f"{name} must be contiguous (in C order) on a GPU, got strides")
     elif not value.flags.writeable:
         raise ValueError(f"{name} must be writeable, got a read-only array")
@@ -221,7 +223,7 @@ def optimizer_grads(value: Any, params: list[Any], single: bool) -> list[Any]:
     """Return gradients as a list that matches the parameters, which must still be writeable."""
     if single:
         if not _is_array(value):
-            fix = dispatch.how_to_share("grads", value)
+            fix = advice.how_to_share("grads", value)
             hint = f": pass {fix}" if fix else ""
             raise TypeError(
                 f"grads must be an array of shape {shape_of(params[0])}, as params is one array, "
@@ -249,7 +251,7 @@ def optimizer_grads(value: Any, params: list[Any], single: bool) -> list[Any]:
 def _grads_as_list(value: Any, params: list[Any]) -> str | None:
     """Say how one object with gradients becomes the list that is meant; None where it can't."""
     named = isinstance(value, Mapping)
-    if not named and dispatch.how_to_share("grads", value) is None:
+    if not named and advice.how_to_share("grads", value) is None:
         return None
     arrays = list((value if named else value.parameters).values())
     fits = all(_is_array(array) for array in arrays)
@@ -275,7 +277,7 @@ def _same_kind(name: str, value: Any, like: Any) -> None:
     if shape_of(value) != shape:
         raise ValueError(f"{name} must have shape {shape}, got {shape_of(value)}")
     if dtype_of(value) != dtype:
-        fix = dispatch.how_to_cast(name, value, dtype)
+        fix = advice.how_to_cast(name, value, dtype)
         raise TypeError(
             f"{name} must be of dtype {dtype}, got {dtype_of(value)}: convert with {fix}"
         )
@@ -369,7 +371,7 @@ def optimizer_state(
         for key, param in zip(group, params, strict=True):
             array, where = state[key], f"state[{key!r}]"
             _same_kind(where, at(where, array, CPU, "a state"), param)
-            buffers[buffer].append(dispatch.like(param, array))
+            buffers[buffer].append(devices.like(param, array))
     return step, lr, checked, buffers
 
 

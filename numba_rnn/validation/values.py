@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import dispatch
+from .advice import is_torchs_packed
 
 LARGEST_SIZE = 1 << 31
 NONLINEARITIES = ("tanh", "relu")
@@ -25,16 +26,11 @@ def describe(value: Any) -> str:
         return f"{kind} of shape {owner.shape(value)} and dtype {owner.dtype(value)}"
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{type(value).__name__} of shape {tuple(value.shape)} and dtype {value.dtype}"
-    if dispatch.is_torchs_packed(value):
+    if is_torchs_packed(value):
         return "torch's PackedSequence"
     kind, text = type(value).__name__, " ".join(repr(value).split())
     text = text if len(text) <= 60 else text[:57] + "..."
     return text if text.startswith(f"{kind}(") else f"{kind} {text}"
-
-
-def convert(fix: str | None) -> str:
-    """End a message with the way out, where one is known."""
-    return "" if fix is None else f"; convert with {fix}"
 
 
 # --- numbers, flags and choices -----------------------------------------------------------------

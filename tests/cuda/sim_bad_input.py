@@ -32,7 +32,7 @@ from test_bad_input import (  # noqa: F401
 )
 
 import numba_rnn as nr
-from numba_rnn import dispatch
+from numba_rnn.cuda.libraries import NUMBA
 
 
 def zeros(*shape, dtype=np.float32):
@@ -103,7 +103,7 @@ def test_mixed_places(layers):
 def test_another_gpu_than_the_current_one(monkeypatch):
     """Its kernels would be launched where the array is not."""
     x, rnn = zeros(L, N, I), nr.RNN(I, H, rng=0).to("cuda")
-    monkeypatch.setattr(dispatch.NUMBA, "place", lambda array: "cuda:1")
+    monkeypatch.setattr(NUMBA, "place", lambda array: "cuda:1")
     rnn._place = "cuda:1"
     with pytest.raises(
         RuntimeError, match=r"on cuda:1, but the current GPU is cuda:0.*device\(1\)"

@@ -5,8 +5,9 @@ import doctest
 import numpy as np
 import pytest
 
-from numba_rnn.cuda import check, toolkit
+from numba_rnn.cuda import toolkit
 from numba_rnn.cuda.choice import choose
+from numba_rnn.tools import check_cuda as check
 
 
 def test_parity_is_found(capsys):

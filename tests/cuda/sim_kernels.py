@@ -12,14 +12,15 @@ import simulator
 from numba import cuda
 from problem import check
 
-import numba_rnn.cuda as backend_module
-from numba_rnn import cpu, dispatch
+from numba_rnn import cpu
 from numba_rnn.cuda import Backend, grid, products
+from numba_rnn.cuda import backend as backend_module
 from numba_rnn.cuda.choice import Plan
 from numba_rnn.cuda.lanes import Split
+from numba_rnn.cuda.libraries import NUMBA
 
 F32, F64 = np.float32, np.float64
-LIBRARY = dispatch.NUMBA
+LIBRARY = NUMBA
 LAYOUTS = ["padded", "batch_first", "lengths", "packed"]
 
 

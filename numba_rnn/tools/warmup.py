@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
-from . import validation
-from .cell import RNNCell
-from .dispatch import backend
-from .linear import Linear
-from .rnn import RNN
+from .. import validation
+from ..cell import RNNCell
+from ..dispatch import backend
+from ..linear import Linear
+from ..rnn import RNN
 
 
 def warmup(dtype: DTypeLike = np.float32, *, training: bool = True) -> None:

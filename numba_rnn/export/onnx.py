@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, atomic, models, validation
-from .extras import need
-from .onnx_graph import Graph, stack
-from .rnn import RNN
+from .. import __version__, atomic, validation
+from ..extras import need
+from ..rnn import RNN
+from . import models
+from .graph import Graph, stack
 
 
 def to_onnx(

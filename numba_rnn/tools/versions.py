@@ -25,8 +25,8 @@ def show_versions() -> None:
     """
     import numba
 
-    from . import __version__
-    from .cpu import parallel, quota, vectors
+    from .. import __version__
+    from ..cpu import parallel, quota, vectors
 
     try:
         layer = numba.threading_layer()
@@ -60,7 +60,7 @@ def _cpu_name() -> str:
 
 def _cuda() -> str:
     try:
-        from .cuda.toolkit import cuda
+        from ..cuda.toolkit import cuda
 
         return "device seen" if cuda.is_available() else "no device seen"
     except Exception as error:  # a broken driver must not keep the report from being written

@@ -20,15 +20,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from . import __version__, atomic, configuration, models, validation
-from .extras import need
-from .parameters import Parametrised
+from .. import __version__, atomic, validation
+from ..extras import need
+from ..parameters import Parametrised
+from . import configuration, models
 
 if TYPE_CHECKING:
-    from .cell import RNNCell
-    from .estimators import RNNClassifier, RNNForecaster, RNNRegressor
-    from .linear import Linear
-    from .rnn import RNN
+    from ..cell import RNNCell
+    from ..estimators import RNNClassifier, RNNForecaster, RNNRegressor
+    from ..linear import Linear
+    from ..rnn import RNN
 
 FORMAT = 1
 _KEY = "numba_rnn"

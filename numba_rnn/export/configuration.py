@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from . import validation
-from .cell import RNNCell
-from .linear import Linear
-from .parameters import Parametrised, Shapes, cell_shapes, linear_shapes, rnn_shapes
-from .rnn import RNN
+from .. import validation
+from ..cell import RNNCell
+from ..linear import Linear
+from ..parameters import Parametrised, Shapes, cell_shapes, linear_shapes, rnn_shapes
+from ..rnn import RNN
 
 
 def describe(layer: RNN | RNNCell | Linear) -> dict[str, Any]:

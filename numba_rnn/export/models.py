@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from . import validation
+from .. import validation
 
 # Whatever else a file names is refused, so that none can have a module imported.
 _MODULES = {

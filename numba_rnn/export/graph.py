@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .rnn import RNN
+from ..rnn import RNN
 
 OPSET = 18  # the first in which reductions take their axes as an input
 IR_VERSION = 8  # that of the same release

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import configuration, validation
-from .cell import RNNCell
-from .extras import need
-from .linear import Linear
-from .rnn import RNN
+from .. import validation
+from ..cell import RNNCell
+from ..extras import need
+from ..linear import Linear
+from ..rnn import RNN
+from . import configuration
 
 if TYPE_CHECKING:
     import torch
