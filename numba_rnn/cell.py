@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,11 +10,15 @@ from numpy.typing import DTypeLike
 
 from . import batches, validation
 from .dispatch import A, GpuArray, backend
-from .parameters import Parametrised, cell_shapes, generator, places
-from .tape import CellGradients, CellTape
+from .form import Form
+from .parameters import Parametrised, cell_shapes, generator
+from .stack import Stack
+from .tape import CellTape
 
 if TYPE_CHECKING:
     from .parameters import Parameter
+
+STEP = (("N",), ())  # the axes that an input may have before its features
 
 
 class RNNCell(Parametrised):
@@ -84,7 +87,7 @@ class RNNCell(Parametrised):
         )
         dtype = validation.float_dtype("dtype", dtype)
         shapes = cell_shapes(self.input_size, self.hidden_size, self._has_bias)
-        self._places = places(shapes, 1)
+        self._stack = Stack((shapes,), self.hidden_size, 1, self.nonlinearity)
         self._create(shapes, 1 / math.sqrt(self.hidden_size), dtype, generator(rng))
 
     @property
@@ -102,28 +105,17 @@ class RNNCell(Parametrised):
             parts.append(f"dtype={self.dtype}")
         return f"RNNCell({', '.join(parts)})"
 
-    def _checked(self, x: Any, h: Any) -> tuple:
-        """Backend, x as rows, h as (1, N, H), and the shape of the state."""
-        dtype, I, H = self._flat.dtype, self.input_size, self.hidden_size
-        x = validation.features("x", x, dtype, I, (("N",), ()), self._place)
-        shape = (*x.shape[:-1], H)
+    def _enter(self, x: Any, h: Any) -> tuple[Form, Any, Any, Any]:
+        """Check what a call is given; return its form, the backend, x as rows, h as (1, N, H)."""
+        dtype, place, H = self._flat.dtype, self._place, self.hidden_size
+        x = validation.features("x", x, dtype, self.input_size, STEP, place)
+        leading = x.shape[:-1]
+        N = leading[0] if leading else 1
+        layout = batches.padded(1, N, False)
+        form = Form(layout, leading, (*leading, H), (1, N, H), H, False, dtype, place)
         module = backend(x)
-        rows = module.rows(x, I)
-        if h is None:
-            h = module.zeros((1, len(rows), H), dtype)
-        else:
-            h = validation.shaped("h", h, shape, dtype, self._place)
-            h = module.rows(h, H).reshape(1, len(rows), H)
-        return module, rows, h, shape
-
-    def _step(
-        self, module: ModuleType, weights: np.ndarray, x: np.ndarray, h: np.ndarray
-    ) -> np.ndarray:
-        """One step is a layer with L = 1."""
-        return module.rnn_forward(
-            x, h, module.empty(h.shape, h.dtype), weights, self._places,
-            batches.padded(1, len(x), False), self.hidden_size, 1, self.nonlinearity,
-        )  # fmt: skip
+        h = form.first_states("h", h, module)
+        return form, module, module.rows(x, self.input_size), h
 
     def __call__(self, x: A, h: np.ndarray | GpuArray | None = None) -> A:
         """Take one step and keep nothing for backward.
@@ -143,8 +135,9 @@ class RNNCell(Parametrised):
         TypeError, ValueError
             If x or h is no array of the layer's dtype and the right shape.
         """
-        module, rows, h, shape = self._checked(x, h)
-        return self._step(module, self._flat, rows, h).reshape(shape)
+        form, module, rows, h = self._enter(x, h)
+        done = self._stack.forward(module, self._flat, rows, h, form.layout, keep=False)
+        return form.shaped(done.outputs[0])
 
     def forward(self, x: A, h: np.ndarray | GpuArray | None = None) -> CellTape[A]:
         """Take one step and keep what backward needs; parameters and errors as in a call.
@@ -156,23 +149,9 @@ class RNNCell(Parametrised):
         CellTape
             With ``h`` and ``backward(grad_h)``.
         """
-        module, rows, h, shape = self._checked(x, h)
-        h = module.copy(h)  # the tape refers to x alone
+        form, module, rows, state = self._enter(x, h)
+        if h is not None:
+            state = module.copy(state)  # the tape refers to x alone
         weights = module.copy(self._flat)
-        output = self._step(module, weights, rows, h)
-        x_shape, shapes, dtype = x.shape, self._shapes, self.dtype
-        places, nonlinearity, place = self._places, self.nonlinearity, self._place
-
-        def backward(grad_h: Any) -> CellGradients:
-            H = shape[-1]
-            grad = module.rows(validation.shaped("grad_h", grad_h, shape, dtype, place), H)
-            dh, gradients = module.zeros(h.shape, dtype), module.zeros(weights.shape, dtype)
-            dx, _ = module.rnn_backward(
-                rows, h, output, weights, places, batches.padded(1, len(rows), False), H, 1,
-                nonlinearity, grad, None, dh, gradients, False,
-            )  # fmt: skip
-            return CellGradients(
-                input=dx.reshape(x_shape), h=dh.reshape(shape), flat=gradients, _shapes=shapes
-            )
-
-        return CellTape(module.read_only(output.reshape(shape)), backward)
+        done = self._stack.forward(module, weights, rows, state, form.layout, keep=True)
+        return CellTape(done, form, self._shapes)
