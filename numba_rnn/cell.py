@@ -18,8 +18,6 @@ from .tape import CellTape
 if TYPE_CHECKING:
     from .parameters import Parameter
 
-STEP = (("N",), ())  # the axes that an input may have before its features
-
 
 class RNNCell(Parametrised):
     """One step of an Elman RNN: h' = f(W_ih x + b_ih + W_hh h + b_hh).
@@ -105,17 +103,22 @@ class RNNCell(Parametrised):
             parts.append(f"dtype={self.dtype}")
         return f"RNNCell({', '.join(parts)})"
 
-    def _enter(self, x: Any, h: Any) -> tuple[Form, Any, Any, Any]:
-        """Check what a call is given; return its form, the backend, x as rows, h as (1, N, H)."""
-        dtype, place, H = self._flat.dtype, self._place, self.hidden_size
-        x = validation.features("x", x, dtype, self.input_size, STEP, place)
-        leading = x.shape[:-1]
+    def _enter(self, x: Any) -> tuple[Form, Any]:
+        """Check x; return the form of the call, and x as rows."""
+        form = self._last_form
+        if form is not None and form.fits(x, self._place):
+            return form, form.input_rows(x)
+        dtype, place, I, H = self.dtype, self._place, self.input_size, self.hidden_size
+        x = validation.features("x", x, dtype, I, (("N",), ()), place)
+        leading = tuple(x.shape[:-1])
         N = leading[0] if leading else 1
-        layout = batches.padded(1, N, False)
-        form = Form(layout, leading, (*leading, H), (1, N, H), H, False, dtype, place)
-        module = backend(x)
-        h = form.first_states("h", h, module)
-        return form, module, module.rows(x, self.input_size), h
+        form = Form(
+            backend(x), batches.padded(1, N, False), (*leading, I), H, (*leading, H), (1, N, H),
+            False, dtype, place,
+        )  # fmt: skip
+        if form.small:
+            self._last_form = form
+        return form, form.input_rows(x)
 
     def __call__(self, x: A, h: np.ndarray | GpuArray | None = None) -> A:
         """Take one step and keep nothing for backward.
@@ -135,9 +138,10 @@ class RNNCell(Parametrised):
         TypeError, ValueError
             If x or h is no array of the layer's dtype and the right shape.
         """
-        form, module, rows, h = self._enter(x, h)
-        done = self._stack.forward(module, self._flat, rows, h, form.layout, keep=False)
-        return form.shaped(done.outputs[0])
+        form, rows = self._enter(x)
+        h = form.first_states("h", h)
+        done = self._stack.forward(form.backend, self._flat, rows, h, form.layout, False)
+        return done.outputs[0].reshape(form.output)
 
     def forward(self, x: A, h: np.ndarray | GpuArray | None = None) -> CellTape[A]:
         """Take one step and keep what backward needs; parameters and errors as in a call.
@@ -149,9 +153,9 @@ class RNNCell(Parametrised):
         CellTape
             With ``h`` and ``backward(grad_h)``.
         """
-        form, module, rows, state = self._enter(x, h)
+        form, rows = self._enter(x)
+        state, copy = form.first_states("h", h), form.backend.copy
         if h is not None:
-            state = module.copy(state)  # the tape refers to x alone
-        weights = module.copy(self._flat)
-        done = self._stack.forward(module, weights, rows, state, form.layout, keep=True)
+            state = copy(state)  # the tape refers to x alone
+        done = self._stack.forward(form.backend, copy(self._flat), rows, state, form.layout, True)
         return CellTape(done, form, self._shapes)

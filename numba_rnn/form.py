@@ -2,73 +2,112 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from . import batches, validation
-from .layout import Layout
+from .dispatch import CPU
+from .layout import LARGEST_KEPT, Layout
 from .packed import PackedSequence
 
+Shape = tuple[int, ...]
 
+
+@dataclass(eq=False, slots=True)
 class Form:
-    """What input, output and states are like in one call of a layer, and the way back to that.
+    """What input, output and states are like in one call of a layer; the way to rows, and back.
 
     Attributes
     ----------
+    backend : module or object
+        Of the arrays.
     layout : Layout
-    leading : tuple of int
-        Axes of x before its features: (L, N), (N, L) batch first, (L,) unbatched, (R,) packed; (N,)
-        or () for a cell.
+    input : tuple of int
+        Shape of x: (L, N, I), (N, L, I) batch first, (L, I) unbatched, (R, I) the data of a packed
+        sequence; (N, I) or (I,) for a cell.
+    output : tuple of int
+        Shape of the output: the same with D·H features.
     states : tuple of int
         Shape of h_0 and h_n: (S, N, H), or (S, H) unbatched; (N, H) or (H,) for a cell.
     inside : tuple of int
         The same inside, (S, N, H).
-    width : int
-        Features of the output, D·H.
     batch_first : bool
-        Whether leading is (N, L).
+        Whether x is (N, L, I).
     dtype : dtype
     place : str
         Where the arrays lie, see dispatch.py.
     """
 
-    __slots__ = ("batch_first", "dtype", "inside", "layout", "leading", "place", "states", "width")
+    backend: Any
+    layout: Layout
+    input: Shape
+    width: int
+    states: Shape
+    inside: tuple[int, int, int]
+    batch_first: bool
+    dtype: np.dtype
+    place: str
+    output: Shape = field(init=False)
+    _rows: tuple[int, int] = field(init=False)  # shapes of input and output as rows
+    _output_rows: tuple[int, int] = field(init=False)
 
-    def __init__(
-        self,
-        layout: Layout,
-        leading: tuple[int, ...],
-        states: tuple[int, ...],
-        inside: tuple[int, int, int],
-        width: int,
-        batch_first: bool,
-        dtype: np.dtype,
-        place: str,
-    ) -> None:
-        self.layout, self.leading, self.width = layout, leading, width
-        self.states, self.inside = states, inside
-        self.batch_first, self.dtype, self.place = batch_first, dtype, place
+    def __post_init__(self) -> None:
+        R, width = self.layout.rows, self.width
+        self.output = *self.input[:-1], width
+        self._rows, self._output_rows = (R, self.input[-1]), (R, width)
 
-    # --- there ----------------------------------------------------------------------------------
+    # --- the next call --------------------------------------------------------------------------
 
-    def first_states(self, name: str, h: Any, backend: Any) -> Any:
+    @property
+    def small(self) -> bool:
+        """Whether a layer may keep this for its next call."""
+        return self.place == CPU and len(self.layout.index) <= LARGEST_KEPT
+
+    def fits(self, x: Any, place: str) -> bool:
+        """Whether x, at a layer's place, is a NumPy array just like the one this was made for."""
+        return (
+            type(x) is np.ndarray
+            and x.shape == self.input
+            and x.dtype == self.dtype
+            and place == self.place
+        )
+
+    # --- to rows --------------------------------------------------------------------------------
+
+    def input_rows(self, x: Any) -> Any:
+        """Return x, which was checked, as rows (R, I)."""
+        if type(x) is np.ndarray and x.flags.carray:  # as most are: needs no copy
+            return x.reshape(self._rows)
+        return self.backend.rows(x, self._rows[1])
+
+    def first_states(self, name: str, h: Any) -> Any:
         """Check the states that a call begins with, None for zeros; return them as (S, N, H)."""
         if h is None:
-            return backend.zeros(self.inside, self.dtype)
-        return self.state_rows(name, h, backend)
+            return self.backend.zeros(self.inside, self.dtype)
+        return self.state_rows(name, h)
 
-    def state_rows(self, name: str, h: Any, backend: Any) -> Any:
+    def state_rows(self, name: str, h: Any) -> Any:
         """Check states, or the gradient of some; return them as (S, N, H)."""
-        h = validation.shaped(name, h, self.states, self.dtype, self.place)
-        return backend.rows(h, self.inside[2]).reshape(self.inside)
+        return self._checked(name, h, self.states, self.inside)
 
-    def output_rows(self, name: str, grad: Any, backend: Any) -> Any:
+    def output_rows(self, name: str, grad: Any) -> Any:
         """Check the gradient of the output; return it as rows (R, D·H)."""
-        shape = (*self.leading, self.width)
-        return backend.rows(
-            validation.shaped(name, grad, shape, self.dtype, self.place), self.width
-        )
+        return self._checked(name, grad, self.output, self._output_rows)
+
+    def _checked(self, name: str, array: Any, shape: Shape, inside: Shape) -> Any:
+        """Check an array of a shape; return what it holds in another shape, in C order."""
+        if (
+            type(array) is np.ndarray
+            and array.shape == shape
+            and array.dtype == self.dtype
+            and self.place == CPU
+            and array.flags.carray
+        ):  # as most are: needs no closer look, and no copy
+            return array if shape == inside else array.reshape(inside)
+        array = validation.shaped(name, array, shape, self.dtype, self.place)
+        return self.backend.rows(array, inside[-1]).reshape(inside)
 
     def data_of(self, grad_output: PackedSequence) -> Any:
         """Rows of a packed gradient, which must be laid out as x was."""
@@ -79,19 +118,15 @@ class Form:
 
     # --- and back -------------------------------------------------------------------------------
 
-    def shaped(self, rows: Any) -> Any:
-        """Rows with the leading axes of x."""
-        return rows.reshape(*self.leading, rows.shape[1])
-
-    def like_input(self, shaped: Any) -> Any:
-        """What has the leading axes of x as what x was: packed for packed."""
+    def pack(self, shaped: Any) -> Any:
+        """Return what is shaped as x as what x was: packed for packed."""
         packing = self.layout.packing
         return shaped if packing is None else PackedSequence._of_checked(shaped, *packing)
 
     def state(self, h: Any) -> Any:
-        """States (S, N, H) as the caller has them."""
+        """Return states (S, N, H) as the caller has them."""
         return h if self.states == self.inside else h.reshape(self.states)
 
-    def time_major(self, states: list[Any], backend: Any) -> Any:
+    def time_major(self, states: list[Any]) -> Any:
         """dL/dh_t of all layers, (R, D·H) each, as (S, L, N, H), (S, L, H) or packed (S, R, H)."""
-        return backend.time_major(states, self.leading, self.inside[2], self.batch_first)
+        return self.backend.time_major(states, self.input[:-1], self.inside[2], self.batch_first)

@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 from . import batches, validation
 from .dispatch import A, GpuArray, backend
 from .form import Form
+from .layout import Layout
 from .packed import PackedSequence
 from .parameters import Parametrised, generator, rnn_shapes
 from .stack import Stack
@@ -20,9 +21,6 @@ from .tape import Tape
 
 if TYPE_CHECKING:
     from .parameters import Parameter
-
-# The axes that an input may have before its features.
-TIME_MAJOR, BATCH_FIRST, PACKED = (("L", "N"), ("L",)), (("N", "L"), ("L",)), (("sum of lengths",),)
 
 
 class RNN(Parametrised):
@@ -238,12 +236,12 @@ class RNN(Parametrised):
         output : ndarray or PackedSequence, shape (L, N, D·H)
         h_n : ndarray, shape (num_layers·D, N, H)
         """
-        form, module, rows, h_0 = self._enter(x, h_0, lengths)
+        form, rows = self._enter(x, lengths)
         done = self._stack.forward(
-            module, self._flat, rows, h_0, form.layout,
-            keep=False, dropout=self._dropout, key=self._key(),
+            form.backend, self._flat, rows, form.first_states("h_0", h_0), form.layout,
+            False, self._dropout, self._key(),
         )  # fmt: skip
-        return form.like_input(form.shaped(done.outputs[0])), form.state(done.h_n)
+        return form.pack(done.outputs[0].reshape(form.output)), form.state(done.h_n)
 
     @overload
     def forward(
@@ -306,44 +304,58 @@ class RNN(Parametrised):
         array([[0., 0., 0., 0.],
                [0., 0., 0., 0.]])
         """
-        form, module, rows, states = self._enter(x, h_0, lengths)
+        form, rows = self._enter(x, lengths)
+        states, copy = form.first_states("h_0", h_0), form.backend.copy
         if h_0 is not None:
-            states = module.copy(states)  # the tape refers to x alone
+            states = copy(states)  # the tape refers to x alone
         done = self._stack.forward(
-            module, module.copy(self._flat), rows, states, form.layout,
-            keep=True, dropout=self._dropout, key=self._key(),
+            form.backend, copy(self._flat), rows, states, form.layout,
+            True, self._dropout, self._key(),
         )  # fmt: skip
         return Tape(done, form, self._shapes)
 
-    def _enter(self, x: Any, h_0: Any, lengths: Any) -> tuple[Form, Any, Any, Any]:
-        """Check what a call is given; return its form, the backend, x as rows, h_0 as (S, N, H)."""
-        dtype, place, features = self._flat.dtype, self._place, self.input_size
-        D, H = self._stack.directions, self.hidden_size
-        S, batch_first = self.num_layers * D, self.batch_first
+    def _enter(self, x: Any, lengths: Any) -> tuple[Form, Any]:
+        """Check x and lengths; return the form of the call, and x as rows."""
+        form = self._last_form
+        if form is not None and lengths is None and form.fits(x, self._place):
+            return form, form.input_rows(x)
         if isinstance(x, PackedSequence):
-            if lengths is not None:
-                raise ValueError("lengths must be None with a PackedSequence, which has its own")
-            layout, batch_first = batches.packed(x), False
-            data = validation.features("x.data", x.data, dtype, features, PACKED, place)
-            states: tuple[int, ...] = (S, layout.batch, H)
+            form, data = self._packed_form(x, lengths)
         else:
-            axes = BATCH_FIRST if batch_first else TIME_MAJOR
-            data = validation.features("x", x, dtype, features, axes, place)
-            if data.ndim == 2:
-                if lengths is not None:
-                    raise ValueError(
-                        f"lengths must be None with unbatched input, got x of shape {data.shape}"
-                    )
-                L, N, batch_first, states = data.shape[0], 1, False, (S, H)
-            else:
-                N, L = data.shape[:2] if batch_first else data.shape[1::-1]
-                states = S, N, H
-            layout = batches.padded(L, N, batch_first, lengths)
+            form, data = self._padded_form(x, lengths)
+            if lengths is None and form.small:
+                self._last_form = form
+        return form, form.input_rows(data)
+
+    def _packed_form(self, x: PackedSequence, lengths: Any) -> tuple[Form, Any]:
+        if lengths is not None:
+            raise ValueError("lengths must be None with a PackedSequence, which has its own")
+        layout = batches.packed(x)
+        data = validation.features(
+            "x.data", x.data, self.dtype, self.input_size, (("sum of lengths",),), self._place
+        )
+        return self._form(data, layout, batched=True, batch_first=False), data
+
+    def _padded_form(self, x: Any, lengths: Any) -> tuple[Form, Any]:
+        axes = (("N", "L") if self.batch_first else ("L", "N"), ("L",))
+        x = validation.features("x", x, self.dtype, self.input_size, axes, self._place)
+        batched = x.ndim == 3
+        if lengths is not None and not batched:
+            raise ValueError(f"lengths must be None with unbatched input, got x of shape {x.shape}")
+        batch_first = self.batch_first and batched
+        L, N = (*x.shape[:-1], 1)[:2]
+        if batch_first:
+            L, N = N, L
+        layout = batches.padded(L, N, batch_first, lengths)
+        return self._form(x, layout, batched, batch_first), x
+
+    def _form(self, data: Any, layout: Layout, batched: bool, batch_first: bool) -> Form:
+        S, H, D = self.num_layers * self._directions, self.hidden_size, self._directions
         inside = S, layout.batch, H
-        form = Form(layout, data.shape[:-1], states, inside, D * H, batch_first, dtype, place)
-        module = backend(data)
-        h_0 = form.first_states("h_0", h_0, module)
-        return form, module, module.rows(data, features), h_0
+        return Form(
+            backend(data), layout, tuple(data.shape), D * H, inside if batched else (S, H), inside,
+            batch_first, self.dtype, self._place,
+        )  # fmt: skip
 
     def _key(self) -> np.uint64 | None:
         """Draw the key of a call's dropout masks; None where nothing is dropped."""

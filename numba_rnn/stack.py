@@ -36,6 +36,7 @@ class Stack:
         tables = [places(shapes, D) for shapes in self.layers]
         # of each layer: its span of the weights, its states, and where the parameters start
         object.__setattr__(self, "_parts", tuple(zip(spans, states, tables, strict=True)))
+        object.__setattr__(self, "several", len(spans) > 1)
 
     def forward(
         self,
@@ -44,7 +45,6 @@ class Stack:
         x: Any,
         h_0: Any,
         layout: Layout,
-        *,
         keep: bool,
         dropout: float = 0.0,
         key: np.uint64 | None = None,
@@ -66,15 +66,15 @@ class Stack:
             What the dropout masks are made from; None where nothing is dropped.
         """
         h_n = backend.empty(h_0.shape, h_0.dtype)
-        outputs: list[Any] = []
-        below = x
+        outputs = []
+        H, D, f = self.hidden_size, self.directions, self.nonlinearity
+        below, w, begin, end = x, weights, h_0, h_n
         for k, (span, states, table) in enumerate(self._parts):
-            if key is not None and k > 0:
-                below = backend.dropout(below, dropout, key, k)
-            below = backend.rnn_forward(
-                below, h_0[states], h_n[states], weights[span], table, layout,
-                self.hidden_size, self.directions, self.nonlinearity,
-            )  # fmt: skip
+            if self.several:
+                w, begin, end = weights[span], h_0[states], h_n[states]
+                if k > 0 and key is not None:
+                    below = backend.dropout(below, dropout, key, k)
+            below = backend.rnn_forward(below, begin, end, w, table, layout, H, D, f)
             if keep:
                 outputs.append(below)
         if not keep:
@@ -117,25 +117,26 @@ class Pass:
         states : list of ndarray, shape (R, D·H), or None
             dL/dh_t of each layer.
         """
-        stack, backend, key, h_0, weights = (
-            self.stack, self.backend, self.key, self.h_0, self.weights,
-        )  # fmt: skip
+        stack, backend, key, h_0, w = self.stack, self.backend, self.key, self.h_0, self.weights
+        H, D, f = stack.hidden_size, stack.directions, stack.nonlinearity
         dh_0 = backend.zeros(h_0.shape, h_0.dtype)
-        gradients = backend.zeros(weights.shape, weights.dtype)
-        of_states: list[Any] = []
-        grad = grad_output
+        gradients = backend.zeros(w.shape, w.dtype)
+        of_states = []
+        grad, begin, end, dw, dbegin = grad_output, h_0, grad_h_n, gradients, dh_0
         for k in range(len(stack._parts) - 1, -1, -1):
             span, states, table = stack._parts[k]
-            below = self.outputs[k - 1] if k > 0 else self.x
-            if key is not None and k > 0:
-                below = backend.dropout(below, self.dropout, key, k)
+            below = self.x if k == 0 else self.outputs[k - 1]
+            if stack.several:
+                w, dw = self.weights[span], gradients[span]
+                begin, dbegin = h_0[states], dh_0[states]
+                end = None if grad_h_n is None else grad_h_n[states]
+                if k > 0 and key is not None:
+                    below = backend.dropout(below, self.dropout, key, k)
             grad, dh = backend.rnn_backward(
-                below, h_0[states], self.outputs[k], weights[span], table, self.layout,
-                stack.hidden_size, stack.directions, stack.nonlinearity,
-                grad, None if grad_h_n is None else grad_h_n[states],
-                dh_0[states], gradients[span], state_gradients,
+                below, begin, self.outputs[k], w, table, self.layout, H, D, f,
+                grad, end, dbegin, dw, state_gradients,
             )  # fmt: skip
             of_states.insert(0, dh)
-            if key is not None and k > 0:
+            if k > 0 and key is not None:
                 grad = backend.dropout(grad, self.dropout, key, k)  # the same mask, the same scale
         return grad, dh_0, gradients, of_states if state_gradients else None

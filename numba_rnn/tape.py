@@ -113,8 +113,8 @@ class Tape(Generic[Output, A]):
 
     def __init__(self, done: Pass, form: Form, shapes: Shapes) -> None:
         read_only = done.backend.read_only
-        self.layer_outputs = [read_only(form.shaped(rows)) for rows in done.outputs]
-        self.output = form.like_input(self.layer_outputs[-1])
+        self.layer_outputs = [read_only(rows.reshape(form.output)) for rows in done.outputs]
+        self.output = form.pack(self.layer_outputs[-1])
         self.h_n = read_only(form.state(done.h_n))
         self._pass, self._form, self._shapes = done, form, shapes
 
@@ -174,15 +174,15 @@ class Tape(Generic[Output, A]):
             name = "grad_output"
             if isinstance(grad_output, PackedSequence):
                 name, grad_output = "grad_output.data", form.data_of(grad_output)
-            grad_output = form.output_rows(name, grad_output, done.backend)
+            grad_output = form.output_rows(name, grad_output)
         if grad_h_n is not None:
-            grad_h_n = form.state_rows("grad_h_n", grad_h_n, done.backend)
+            grad_h_n = form.state_rows("grad_h_n", grad_h_n)
         dx, dh_0, gradients, states = done.backward(grad_output, grad_h_n, state_gradients)
         return Gradients(
-            input=form.like_input(form.shaped(dx)),
+            input=form.pack(dx.reshape(form.input)),
             h_0=form.state(dh_0),
             flat=gradients,
-            states=None if states is None else form.time_major(states, done.backend),
+            states=None if states is None else form.time_major(states),
             _shapes=self._shapes,
         )
 
@@ -199,7 +199,7 @@ class CellTape(Generic[A]):
     h: A
 
     def __init__(self, done: Pass, form: Form, shapes: Shapes) -> None:
-        self.h = done.backend.read_only(form.shaped(done.outputs[0]))
+        self.h = done.backend.read_only(done.outputs[0].reshape(form.output))
         self._pass, self._form, self._shapes = done, form, shapes
 
     def backward(self, grad_h: np.ndarray | GpuArray) -> CellGradients[A]:
@@ -211,10 +211,10 @@ class CellTape(Generic[A]):
             If grad_h is no array of the layer's dtype and the shape of `h`.
         """
         done, form = self._pass, self._form
-        grad = form.output_rows("grad_h", grad_h, done.backend)
+        grad = form.output_rows("grad_h", grad_h)
         dx, dh_0, gradients, _ = done.backward(grad, None)
         return CellGradients(
-            input=form.shaped(dx), h=form.state(dh_0), flat=gradients, _shapes=self._shapes
+            input=dx.reshape(form.input), h=form.state(dh_0), flat=gradients, _shapes=self._shapes
         )
 
 

@@ -158,7 +158,7 @@ class Network:
         rnn = self.rnn
         return rnn._stack.forward(
             self._backend, self._rnn_weights, x, h_0, layout,
-            keep=keep, dropout=rnn.dropout, key=rnn._key(),
+            keep, rnn.dropout, rnn._key(),
         )  # fmt: skip
 
     def _readout(self, x: np.ndarray) -> np.ndarray:
