@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,8 +10,10 @@ from numpy.typing import DTypeLike
 
 from . import batches, validation
 from .dispatch import A, GpuArray, backend
-from .parameters import Parametrised, cell_shapes, generator, places
-from .tape import CellGradients, CellTape
+from .form import Form
+from .parameters import Parametrised, cell_shapes, generator
+from .stack import Stack
+from .tape import CellTape
 
 if TYPE_CHECKING:
     from .parameters import Parameter
@@ -84,7 +85,7 @@ class RNNCell(Parametrised):
         )
         dtype = validation.float_dtype("dtype", dtype)
         shapes = cell_shapes(self.input_size, self.hidden_size, self._has_bias)
-        self._places = places(shapes, 1)
+        self._stack = Stack((shapes,), self.hidden_size, 1, self.nonlinearity)
         self._create(shapes, 1 / math.sqrt(self.hidden_size), dtype, generator(rng))
 
     @property
@@ -102,28 +103,22 @@ class RNNCell(Parametrised):
             parts.append(f"dtype={self.dtype}")
         return f"RNNCell({', '.join(parts)})"
 
-    def _checked(self, x: Any, h: Any) -> tuple:
-        """Backend, x as rows, h as (1, N, H), and the shape of the state."""
-        dtype, I, H = self._flat.dtype, self.input_size, self.hidden_size
-        x = validation.features("x", x, dtype, I, (("N",), ()), self._place)
-        shape = (*x.shape[:-1], H)
-        module = backend(x)
-        rows = module.rows(x, I)
-        if h is None:
-            h = module.zeros((1, len(rows), H), dtype)
-        else:
-            h = validation.shaped("h", h, shape, dtype, self._place)
-            h = module.rows(h, H).reshape(1, len(rows), H)
-        return module, rows, h, shape
-
-    def _step(
-        self, module: ModuleType, weights: np.ndarray, x: np.ndarray, h: np.ndarray
-    ) -> np.ndarray:
-        """One step is a layer with L = 1."""
-        return module.rnn_forward(
-            x, h, module.empty(h.shape, h.dtype), weights, self._places,
-            batches.padded(1, len(x), False), self.hidden_size, 1, self.nonlinearity,
+    def _enter(self, x: Any) -> tuple[Form, Any]:
+        """Check x; return the form of the call, and x as rows."""
+        form = self._last_form
+        if form is not None and form.fits(x, self._place):
+            return form, form.input_rows(x)
+        dtype, place, I, H = self.dtype, self._place, self.input_size, self.hidden_size
+        x = validation.features("x", x, dtype, I, (("N",), ()), place)
+        leading = tuple(x.shape[:-1])
+        N = leading[0] if leading else 1
+        form = Form(
+            backend(x), batches.padded(1, N, False), (*leading, I), H, (*leading, H), (1, N, H),
+            False, dtype, place,
         )  # fmt: skip
+        if form.small:
+            self._last_form = form
+        return form, form.input_rows(x)
 
     def __call__(self, x: A, h: np.ndarray | GpuArray | None = None) -> A:
         """Take one step and keep nothing for backward.
@@ -143,8 +138,10 @@ class RNNCell(Parametrised):
         TypeError, ValueError
             If x or h is no array of the layer's dtype and the right shape.
         """
-        module, rows, h, shape = self._checked(x, h)
-        return self._step(module, self._flat, rows, h).reshape(shape)
+        form, rows = self._enter(x)
+        h = form.first_states("h", h)
+        done = self._stack.forward(form.backend, self._flat, rows, h, form.layout, False)
+        return done.outputs[0].reshape(form.output)
 
     def forward(self, x: A, h: np.ndarray | GpuArray | None = None) -> CellTape[A]:
         """Take one step and keep what backward needs; parameters and errors as in a call.
@@ -156,23 +153,9 @@ class RNNCell(Parametrised):
         CellTape
             With ``h`` and ``backward(grad_h)``.
         """
-        module, rows, h, shape = self._checked(x, h)
-        h = module.copy(h)  # the tape refers to x alone
-        weights = module.copy(self._flat)
-        output = self._step(module, weights, rows, h)
-        x_shape, shapes, dtype = x.shape, self._shapes, self.dtype
-        places, nonlinearity, place = self._places, self.nonlinearity, self._place
-
-        def backward(grad_h: Any) -> CellGradients:
-            H = shape[-1]
-            grad = module.rows(validation.shaped("grad_h", grad_h, shape, dtype, place), H)
-            dh, gradients = module.zeros(h.shape, dtype), module.zeros(weights.shape, dtype)
-            dx, _ = module.rnn_backward(
-                rows, h, output, weights, places, batches.padded(1, len(rows), False), H, 1,
-                nonlinearity, grad, None, dh, gradients, False,
-            )  # fmt: skip
-            return CellGradients(
-                input=dx.reshape(x_shape), h=dh.reshape(shape), flat=gradients, _shapes=shapes
-            )
-
-        return CellTape(module.read_only(output.reshape(shape)), backward)
+        form, rows = self._enter(x)
+        state, copy = form.first_states("h", h), form.backend.copy
+        if h is not None:
+            state = copy(state)  # the tape refers to x alone
+        done = self._stack.forward(form.backend, copy(self._flat), rows, state, form.layout, True)
+        return CellTape(done, form, self._shapes)

@@ -11,10 +11,12 @@ from numpy.typing import DTypeLike
 from . import validation
 from .dispatch import A, backend
 from .parameters import Parametrised, generator, linear_shapes
-from .tape import LinearGradients, LinearTape
+from .tape import LinearTape
 
 if TYPE_CHECKING:
     from .parameters import OptionalParameter, Parameter
+
+ANY = (("...",),)  # the axes that an input may have before its features
 
 
 class Linear(Parametrised):
@@ -102,9 +104,8 @@ class Linear(Parametrised):
         TypeError, ValueError
             If x is no array of the layer's dtype with in_features on its last axis.
         """
-        x = validation.features("x", x, self.dtype, self.in_features, (("...",),), self._place)
-        module = backend(x)
-        y = module.linear_forward(module.rows(x, self.in_features), self._flat, self.out_features)
+        module, rows = self._enter(x)
+        y = module.linear_forward(rows, self._flat, self.out_features)
         return y.reshape(*x.shape[:-1], self.out_features)
 
     def forward(self, x: A) -> LinearTape[A]:
@@ -117,19 +118,15 @@ class Linear(Parametrised):
         LinearTape
             With ``output`` and ``backward(grad_output)``.
         """
-        x = validation.features("x", x, self.dtype, self.in_features, (("...",),), self._place)
+        module, rows = self._enter(x)
+        weights = module.copy(self._flat)
+        y = module.linear_forward(rows, weights, self.out_features)
+        return LinearTape(
+            module, weights, rows, y, x.shape[:-1], self._shapes, self.dtype, self._place
+        )
+
+    def _enter(self, x: Any) -> tuple[Any, Any]:
+        """Check what a call is given; return the backend and x as rows."""
+        x = validation.features("x", x, self._flat.dtype, self.in_features, ANY, self._place)
         module = backend(x)
-        rows, weights = module.rows(x, self.in_features), module.copy(self._flat)
-        x_shape, shape = x.shape, (*x.shape[:-1], self.out_features)
-        shapes, dtype, out_features = self._shapes, self.dtype, self.out_features
-        place = self._place
-        y = module.linear_forward(rows, weights, out_features)
-
-        def backward(grad_output: Any) -> LinearGradients:
-            grad = validation.shaped("grad_output", grad_output, shape, dtype, place)
-            dx, gradients = module.linear_backward(
-                rows, weights, out_features, module.rows(grad, out_features)
-            )
-            return LinearGradients(input=dx.reshape(x_shape), flat=gradients, _shapes=shapes)
-
-        return LinearTape(module.read_only(y.reshape(shape)), backward)
+        return module, module.rows(x, self.in_features)

@@ -70,8 +70,7 @@ def mse(
         return _on_gpu("mse", prediction, target, weights)
     x, y, w = _prepare(prediction, target, weights)
     with np.errstate(all="ignore"):
-        d = x - y
-        return _weighted_mean(d * d, 2 * d, w, prediction.dtype)
+        return _weighted_mean(*squared(x, y), w, prediction.dtype)
 
 
 def mae(
@@ -109,8 +108,7 @@ def mae(
         return _on_gpu("mae", prediction, target, weights)
     x, y, w = _prepare(prediction, target, weights)
     with np.errstate(all="ignore"):
-        d = x - y
-        return _weighted_mean(np.abs(d), np.sign(d), w, prediction.dtype)
+        return _weighted_mean(*_absolute(x, y), w, prediction.dtype)
 
 
 def huber(
@@ -161,9 +159,7 @@ def huber(
         return _on_gpu("huber", prediction, target, weights, delta)
     x, y, w = _prepare(prediction, target, weights)
     with np.errstate(all="ignore"):
-        d = x - y
-        slope = np.clip(d, -delta, delta)
-        return _weighted_mean(special.huber(delta, d), slope, w, prediction.dtype)
+        return _weighted_mean(*_hubers(x, y, delta), w, prediction.dtype)
 
 
 def binary_cross_entropy(
@@ -206,10 +202,7 @@ def binary_cross_entropy(
         return _on_gpu("binary_cross_entropy", prediction, target, weights)
     x, y, w = _prepare(prediction, target, weights, probabilities=True)
     with np.errstate(all="ignore"):
-        # all terms have one sign, so that nothing cancels: neither here nor in the gradient
-        loss = _times(y, -special.log_expit(x)) + _times(1 - y, -special.log_expit(-x))
-        slope = (1 - y) * special.expit(x) - y * special.expit(-x)
-        return _weighted_mean(loss, slope, w, prediction.dtype)
+        return _weighted_mean(*_logistic(x, y), w, prediction.dtype)
 
 
 def cross_entropy(
@@ -259,18 +252,55 @@ def cross_entropy(
     prediction = validation.loss_prediction(prediction, classes=True)
     w = validation.loss_weights(weights, prediction.shape[:-1])
     used = w > 0
-    y = validation.loss_classes(target, prediction.shape, used)[..., None]
-    x = np.where(used[..., None], prediction, 0).astype(np.float64)
-
+    y = validation.loss_classes(target, prediction.shape, used)
+    x = np.where(used[..., None], prediction, 0)
     with np.errstate(all="ignore"):
-        log_p = special.log_softmax(certain(x), axis=-1)
-        loss = 0 - np.take_along_axis(log_p, y, axis=-1)[..., 0]
-        slope = np.exp(log_p)  # softmax(x) minus 1 at the class
-        np.put_along_axis(slope, y, np.take_along_axis(slope, y, axis=-1) - 1, axis=-1)
-        return _weighted_mean(loss, slope, w, prediction.dtype)
+        loss, slope = softmax(x.reshape(y.size, x.shape[-1]), y.ravel())
+        value, gradient = _weighted_mean(loss, slope, w.ravel(), prediction.dtype)
+    return value, gradient.reshape(prediction.shape)
 
 
-def certain(x: np.ndarray) -> np.ndarray:
+# --- formulas: loss l of every element and slope dl/dx, in float64, unchecked ---------------------
+
+
+def squared(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(x - y)^2."""
+    d = np.subtract(x, y, dtype=np.float64)
+    loss = d * d
+    d *= 2
+    return loss, d
+
+
+def _absolute(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    d = x - y
+    return np.abs(d), np.sign(d)
+
+
+def _hubers(x: np.ndarray, y: np.ndarray, delta: float) -> tuple[np.ndarray, np.ndarray]:
+    d = x - y
+    return special.huber(delta, d), np.clip(d, -delta, delta)
+
+
+def _logistic(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # all terms have one sign, so that nothing cancels: neither here nor in the slope
+    loss = _times(y, -special.log_expit(x)) + _times(1 - y, -special.log_expit(-x))
+    return loss, (1 - y) * special.expit(x) - y * special.expit(-x)
+
+
+def softmax(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """-log softmax(x)[y] of logits x (M, C) and classes y (M,), shape (M,); slope (M, C)."""
+    x = _certain(x.astype(np.float64))
+    x -= x.max(axis=1, keepdims=True)
+    slope = np.exp(x)
+    total = slope.sum(axis=1, keepdims=True)
+    at_class = np.arange(len(x)), y
+    loss = np.log(total[:, 0]) - x[at_class]
+    slope /= total  # softmax(x) minus 1 at the class
+    slope[at_class] -= 1
+    return loss, slope
+
+
+def _certain(x: np.ndarray) -> np.ndarray:
     """Return logits (..., C) of the same softmax without +inf: 0 for one that was it, -inf beside.
 
     Where several were, NaN.
@@ -314,6 +344,16 @@ def _prepare(
         target = validation.loss_target(target, prediction.shape)
     x, y = (np.where(used, a, 0).astype(np.float64) for a in (prediction, target))
     return x, y, w
+
+
+# --- means ----------------------------------------------------------------------------------------
+
+
+def mean(loss: np.ndarray, slope: np.ndarray, dtype: np.dtype) -> tuple[float, np.ndarray]:
+    """Return what `_weighted_mean` does with weights of 1, to the bit; the slope is used up."""
+    slope *= 1 / loss.size
+    slope += 0.0  # -0 becomes 0
+    return float(loss.mean()), slope.astype(dtype)
 
 
 def _weighted_mean(

@@ -145,6 +145,7 @@ class Parametrised:
     _flat: Any  # an ndarray, or Numba's device array
     _place: str  # of it: "cpu", "cuda:0" and so on
     _views: dict[str, Any]
+    _last_form: Any = None  # what the last call was like, for the next, which most are like
 
     def _create(
         self, shapes: Shapes, bound: float, dtype: np.dtype, rng: np.random.Generator
@@ -297,6 +298,7 @@ class Parametrised:
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
         del state["_flat"], state["_views"], state["_flat_view"], state["_place"]
+        state.pop("_last_form", None)
         return state | {"_memory": sharing.apart(self._host_flat()), "_device": self.device}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -12,11 +12,12 @@ from numpy.typing import DTypeLike
 
 from . import batches, validation
 from .dispatch import A, GpuArray, backend
+from .form import Form
 from .layout import Layout
 from .packed import PackedSequence
 from .parameters import Parametrised, generator, rnn_shapes
 from .stack import Stack
-from .tape import Gradients, Tape
+from .tape import Tape
 
 if TYPE_CHECKING:
     from .parameters import Parameter
@@ -235,9 +236,12 @@ class RNN(Parametrised):
         output : ndarray or PackedSequence, shape (L, N, D·H)
         h_n : ndarray, shape (num_layers·D, N, H)
         """
-        call = _Call(self, x, h_0, lengths)
-        (output,), h_n = call.run(self._flat, keep=False)
-        return call.like_input(output), call.state(h_n)
+        form, rows = self._enter(x, lengths)
+        done = self._stack.forward(
+            form.backend, self._flat, rows, form.first_states("h_0", h_0), form.layout,
+            False, self._dropout, self._key(),
+        )  # fmt: skip
+        return form.pack(done.outputs[0].reshape(form.output)), form.state(done.h_n)
 
     @overload
     def forward(
@@ -300,25 +304,62 @@ class RNN(Parametrised):
         array([[0., 0., 0., 0.],
                [0., 0., 0., 0.]])
         """
-        call = _Call(self, x, h_0, lengths)
+        form, rows = self._enter(x, lengths)
+        states, copy = form.first_states("h_0", h_0), form.backend.copy
         if h_0 is not None:
-            call.h_0 = call.backend.copy(call.h_0)
-        weights = call.backend.copy(self._flat)
-        outputs, h_n = call.run(weights, keep=True)
-        read_only = call.backend.read_only
-        layer_outputs = [read_only(call.shaped(output)) for output in outputs]
-        output = layer_outputs[-1]
-        if call.packing is not None:
-            output = PackedSequence._of_checked(output, *call.packing)
+            states = copy(states)  # the tape refers to x alone
+        done = self._stack.forward(
+            form.backend, copy(self._flat), rows, states, form.layout,
+            True, self._dropout, self._key(),
+        )  # fmt: skip
+        return Tape(done, form, self._shapes)
 
-        def backward(grad_output: Any, grad_h_n: Any, state_gradients: bool) -> Gradients:
-            return call.backward(weights, outputs, grad_output, grad_h_n, state_gradients)
+    def _enter(self, x: Any, lengths: Any) -> tuple[Form, Any]:
+        """Check x and lengths; return the form of the call, and x as rows."""
+        form = self._last_form
+        if form is not None and lengths is None and form.fits(x, self._place):
+            return form, form.input_rows(x)
+        if isinstance(x, PackedSequence):
+            form, data = self._packed_form(x, lengths)
+        else:
+            form, data = self._padded_form(x, lengths)
+            if lengths is None and form.small:
+                self._last_form = form
+        return form, form.input_rows(data)
 
-        return Tape(output, read_only(call.state(h_n)), layer_outputs, backward)
+    def _packed_form(self, x: PackedSequence, lengths: Any) -> tuple[Form, Any]:
+        if lengths is not None:
+            raise ValueError("lengths must be None with a PackedSequence, which has its own")
+        layout = batches.packed(x)
+        data = validation.features(
+            "x.data", x.data, self.dtype, self.input_size, (("sum of lengths",),), self._place
+        )
+        return self._form(data, layout, batched=True, batch_first=False), data
+
+    def _padded_form(self, x: Any, lengths: Any) -> tuple[Form, Any]:
+        axes = (("N", "L") if self.batch_first else ("L", "N"), ("L",))
+        x = validation.features("x", x, self.dtype, self.input_size, axes, self._place)
+        batched = x.ndim == 3
+        if lengths is not None and not batched:
+            raise ValueError(f"lengths must be None with unbatched input, got x of shape {x.shape}")
+        batch_first = self.batch_first and batched
+        L, N = (*x.shape[:-1], 1)[:2]
+        if batch_first:
+            L, N = N, L
+        layout = batches.padded(L, N, batch_first, lengths)
+        return self._form(x, layout, batched, batch_first), x
+
+    def _form(self, data: Any, layout: Layout, batched: bool, batch_first: bool) -> Form:
+        S, H, D = self.num_layers * self._directions, self.hidden_size, self._directions
+        inside = S, layout.batch, H
+        return Form(
+            backend(data), layout, tuple(data.shape), D * H, inside if batched else (S, H), inside,
+            batch_first, self.dtype, self._place,
+        )  # fmt: skip
 
     def _key(self) -> np.uint64 | None:
         """Draw the key of a call's dropout masks; None where nothing is dropped."""
-        if not (self.training and self.dropout > 0 and self.num_layers > 1):
+        if not (self.training and self._dropout > 0 and self.num_layers > 1):
             return None
         with self._drawing:
             return np.uint64(self._rng.integers(2**63))
@@ -331,117 +372,3 @@ class RNN(Parametrised):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._drawing = threading.Lock()
-
-
-class _Call:
-    """One call of an `RNN`: its checked arguments, and the way back to the caller's layout."""
-
-    def __init__(self, rnn: RNN, x: Any, h_0: Any, lengths: Any) -> None:
-        self.stack, self.dtype, self.dropout = rnn._stack, rnn.dtype, rnn.dropout
-        self.place = rnn._place
-        self.shapes, self.batch_first = rnn._shapes, rnn.batch_first
-        features, states = rnn.input_size, rnn.num_layers * rnn._directions
-        self.width = rnn._directions * rnn.hidden_size
-        self.unbatched = False
-        if isinstance(x, PackedSequence):
-            if lengths is not None:
-                raise ValueError("lengths must be None with a PackedSequence, which has its own")
-            self.layout = batches.packed(x)
-            expected = (("sum of lengths",),)
-            data = validation.features("x.data", x.data, self.dtype, features, expected, self.place)
-        else:
-            expected = (("N", "L") if self.batch_first else ("L", "N"), ("L",))
-            data = validation.features("x", x, self.dtype, features, expected, self.place)
-            self.unbatched = data.ndim == 2
-            self.layout = self._padded_layout(data, lengths)
-        self.packing = self.layout.packing
-        self.leading = data.shape[:-1]
-        batch = () if self.unbatched else (self.layout.batch,)
-        self.state_shape = (states, *batch, rnn.hidden_size)
-        self.backend = backend(data)
-        inside = (states, self.layout.batch, rnn.hidden_size)
-        if h_0 is None:
-            self.h_0 = self.backend.zeros(inside, self.dtype)
-        else:
-            h_0 = validation.shaped("h_0", h_0, self.state_shape, self.dtype, self.place)
-            self.h_0 = self.backend.rows(h_0, rnn.hidden_size).reshape(inside)
-        self.x = self.backend.rows(data, features)
-        self.key = rnn._key()
-
-    def _padded_layout(self, data: np.ndarray, lengths: Any) -> Layout:
-        batch_first = self.batch_first and not self.unbatched
-        if self.unbatched:
-            steps, batch = data.shape[0], 1
-        else:
-            batch, steps = data.shape[:2] if batch_first else data.shape[1::-1]
-        if self.unbatched and lengths is not None:
-            raise ValueError(
-                f"lengths must be None with unbatched input, got x of shape {data.shape}"
-            )
-        return batches.padded(steps, batch, batch_first, lengths)
-
-    def run(self, weights: np.ndarray, keep: bool) -> tuple[list[np.ndarray], np.ndarray]:
-        return self.stack.forward(
-            self.backend, weights, self.x, self.h_0, self.layout, self.dropout, self.key, keep
-        )
-
-    def shaped(self, rows: np.ndarray) -> np.ndarray:
-        """Rows with the leading axes of the caller's x."""
-        return rows.reshape(*self.leading, rows.shape[1])
-
-    def like_input(self, rows: np.ndarray) -> np.ndarray | PackedSequence:
-        """Rows as what the caller's x was: packed for packed."""
-        if self.packing is None:
-            return self.shaped(rows)
-        return PackedSequence._of_checked(rows, *self.packing)
-
-    def state(self, h: np.ndarray) -> np.ndarray:
-        return h.reshape(self.state_shape)
-
-    def backward(
-        self,
-        weights: np.ndarray,
-        outputs: list[np.ndarray],
-        grad_output: Any,
-        grad_h_n: Any,
-        state_gradients: Any,
-    ) -> Gradients:
-        """Check gradients, run the stack backward and shape what comes out."""
-        state_gradients = validation.flag("state_gradients", state_gradients)
-        if grad_output is None and grad_h_n is None:
-            raise ValueError("grad_output or grad_h_n must be given, got None for both")
-        if grad_output is not None:
-            name = "grad_output"
-            if isinstance(grad_output, PackedSequence):
-                name, grad_output = "grad_output.data", self._data_of(grad_output)
-            shape = (*self.leading, self.width)
-            grad_output = validation.shaped(name, grad_output, shape, self.dtype, self.place)
-            grad_output = self.backend.rows(grad_output, self.width)
-        if grad_h_n is not None:
-            grad_h_n = validation.shaped(
-                "grad_h_n", grad_h_n, self.state_shape, self.dtype, self.place
-            )
-            H = self.stack.hidden_size
-            grad_h_n = self.backend.rows(grad_h_n, H).reshape(self.h_0.shape)
-        dx, dh_0, gradients, states = self.stack.backward(
-            self.backend, weights, self.x, self.h_0, self.layout, self.dropout, self.key, outputs,
-            grad_output, grad_h_n, state_gradients,
-        )  # fmt: skip
-        return Gradients(
-            input=self.like_input(dx),
-            h_0=self.state(dh_0),
-            flat=gradients,
-            states=None if states is None else self._time_major(states),
-            _shapes=self.shapes,
-        )
-
-    def _data_of(self, grad_output: PackedSequence) -> np.ndarray:
-        """Rows of a packed gradient, which must be laid out as x was."""
-        if self.packing is not None and batches.packed(grad_output) is self.layout:
-            return grad_output.data
-        return validation.same_packing("grad_output", grad_output, self.packing)
-
-    def _time_major(self, states: list[np.ndarray]) -> np.ndarray:
-        """dL/dh_t of all layers, (R, D·H) each, as (num_layers·D, L, N, H), or packed rows."""
-        swap = self.batch_first and len(self.leading) == 2
-        return self.backend.time_major(states, self.leading, self.stack.hidden_size, swap)

@@ -1,14 +1,16 @@
 """The layers of an RNN one on top of the other: forward, and backward beside it.
 
 Everything here is in rows (R, features), as `layout.py` lays them out; one layer, both directions,
-is one call of the backend. Dropout masks are never stored: the key gives them again.
+is one call of the backend. Dropout masks are never stored: the key gives them again. Nothing is
+checked.
+
+Symbols: S = num_layers·D states, P parameters, R rows, N samples, I input size, H hidden size.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -27,103 +29,114 @@ class Stack:
     nonlinearity: str
 
     def __post_init__(self) -> None:
+        D = self.directions
         ends = np.cumsum([0, *(size(shapes) for shapes in self.layers)]).tolist()
-        spans = tuple(slice(a, b) for a, b in pairwise(ends))
-        object.__setattr__(self, "_spans", spans)
-        tables = tuple(places(shapes, self.directions) for shapes in self.layers)
-        object.__setattr__(self, "_places", tables)
+        spans = [slice(a, b) for a, b in pairwise(ends)]
+        states = [slice(k * D, (k + 1) * D) for k in range(len(spans))]
+        tables = [places(shapes, D) for shapes in self.layers]
+        # of each layer: its span of the weights, its states, and where the parameters start
+        object.__setattr__(self, "_parts", tuple(zip(spans, states, tables, strict=True)))
+        object.__setattr__(self, "several", len(spans) > 1)
 
     def forward(
         self,
-        backend: ModuleType,
-        weights: np.ndarray,
-        x: np.ndarray,
-        h_0: np.ndarray,
+        backend: Any,
+        weights: Any,
+        x: Any,
+        h_0: Any,
         layout: Layout,
-        dropout: float,
-        key: int | None,
         keep: bool,
-    ) -> tuple[list[np.ndarray], np.ndarray]:
+        dropout: float = 0.0,
+        key: np.uint64 | None = None,
+    ) -> Pass:
         """Run all layers.
 
         Parameters
         ----------
+        backend : module or object
+            Of the arrays.
         weights : ndarray, shape (P,)
         x : ndarray, shape (R, I)
-        h_0 : ndarray, shape (num_layers·D, N, H)
-        key : int or None
-            What the dropout masks are made from; None where nothing is dropped.
+        h_0 : ndarray, shape (S, N, H)
+        layout : Layout
         keep : bool
-            Whether the outputs of all layers are wanted, or the last alone.
-
-        Returns
-        -------
-        outputs : list of ndarray, shape (R, D·H)
-            Before dropout.
-        h_n : ndarray, shape (num_layers·D, N, H)
+            Whether the outputs of all layers are wanted, as backward needs them, or the last alone.
+        dropout : float
+        key : np.uint64 or None
+            What the dropout masks are made from; None where nothing is dropped.
         """
-        D = self.directions
         h_n = backend.empty(h_0.shape, h_0.dtype)
-        outputs: list[np.ndarray] = []
-        for k, (span, table) in enumerate(zip(self._spans, self._places, strict=True)):
-            if k > 0:
-                x = outputs[-1] if keep else outputs.pop()
-                if key is not None:
-                    x = backend.dropout(x, dropout, key, k)
-            part = slice(k * D, (k + 1) * D)
-            output = backend.rnn_forward(
-                x, h_0[part], h_n[part], weights[span], table, layout,
-                self.hidden_size, D, self.nonlinearity,
-            )  # fmt: skip
-            outputs.append(output)
-        return outputs, h_n
+        outputs = []
+        H, D, f = self.hidden_size, self.directions, self.nonlinearity
+        below, w, begin, end = x, weights, h_0, h_n
+        for k, (span, states, table) in enumerate(self._parts):
+            if self.several:
+                w, begin, end = weights[span], h_0[states], h_n[states]
+                if k > 0 and key is not None:
+                    below = backend.dropout(below, dropout, key, k)
+            below = backend.rnn_forward(below, begin, end, w, table, layout, H, D, f)
+            if keep:
+                outputs.append(below)
+        if not keep:
+            outputs.append(below)
+        return Pass(self, backend, weights, x, h_0, layout, dropout, key, outputs, h_n)
+
+
+@dataclass(eq=False, slots=True)
+class Pass:
+    """A way forward through the layers: what went in, what came out, and the way back."""
+
+    stack: Stack
+    backend: Any
+    weights: Any  # (P,)
+    x: Any  # (R, I)
+    h_0: Any  # (S, N, H)
+    layout: Layout
+    dropout: float
+    key: np.uint64 | None  # of the dropout masks; None where nothing was dropped
+    outputs: list[Any]  # of each layer, or of the last alone, before dropout: (R, D·H)
+    h_n: Any  # (S, N, H)
 
     def backward(
-        self,
-        backend: ModuleType,
-        weights: np.ndarray,
-        x: np.ndarray,
-        h_0: np.ndarray,
-        layout: Layout,
-        dropout: float,
-        key: int | None,
-        outputs: list[np.ndarray],
-        grad_output: np.ndarray | None,
-        grad_h_n: np.ndarray | None,
-        state_gradients: bool,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray] | None]:
-        """Run all layers backward, last first.
+        self, grad_output: Any | None, grad_h_n: Any | None, state_gradients: bool = False
+    ) -> tuple[Any, Any, Any, list[Any] | None]:
+        """Run all layers backward, last first; the outputs of all must have been kept.
 
-        The arguments are those of `forward`, what it returned, and the gradients of the loss with
-        respect to that.
+        Parameters
+        ----------
+        grad_output : ndarray, shape (R, D·H), or None for zeros
+        grad_h_n : ndarray, shape (S, N, H), or None for zeros
+        state_gradients : bool
+            Whether dL/dh_t is wanted too.
 
         Returns
         -------
         dx : ndarray, shape (R, I)
-        dh_0 : ndarray, shape (num_layers·D, N, H)
+        dh_0 : ndarray, shape (S, N, H)
         gradients : ndarray, shape (P,)
         states : list of ndarray, shape (R, D·H), or None
             dL/dh_t of each layer.
         """
-        D = self.directions
+        stack, backend, key, h_0, w = self.stack, self.backend, self.key, self.h_0, self.weights
+        H, D, f = stack.hidden_size, stack.directions, stack.nonlinearity
         dh_0 = backend.zeros(h_0.shape, h_0.dtype)
-        gradients = backend.zeros(weights.shape, weights.dtype)
-        states: list[Any] = []
-        grad = grad_output
-        for k in range(len(self.layers) - 1, -1, -1):
-            span, part = self._spans[k], slice(k * D, (k + 1) * D)
-            below = x
-            if k > 0:
-                below = outputs[k - 1]
-                if key is not None:
-                    below = backend.dropout(below, dropout, key, k)
+        gradients = backend.zeros(w.shape, w.dtype)
+        of_states = []
+        grad, begin, end, dw, dbegin = grad_output, h_0, grad_h_n, gradients, dh_0
+        for k in range(len(stack._parts) - 1, -1, -1):
+            span, states, table = stack._parts[k]
+            below = self.x if k == 0 else self.outputs[k - 1]
+            if stack.several:
+                w, dw = self.weights[span], gradients[span]
+                begin, dbegin = h_0[states], dh_0[states]
+                end = None if grad_h_n is None else grad_h_n[states]
+                if k > 0 and key is not None:
+                    below = backend.dropout(below, self.dropout, key, k)
             grad, dh = backend.rnn_backward(
-                below, h_0[part], outputs[k], weights[span], self._places[k], layout,
-                self.hidden_size, D, self.nonlinearity,
-                grad, None if grad_h_n is None else grad_h_n[part],
-                dh_0[part], gradients[span], state_gradients,
+                below, begin, self.outputs[k], w, table, self.layout, H, D, f,
+                grad, end, dbegin, dw, state_gradients,
             )  # fmt: skip
-            states.insert(0, dh)
+            of_states.insert(0, dh)
             if k > 0 and key is not None:
-                grad = backend.dropout(grad, dropout, key, k)  # the same mask, the same scale
-        return grad, dh_0, gradients, states if state_gradients else None
+                grad = backend.dropout(grad, self.dropout, key, k)  # the same mask, the same scale
+        return grad, dh_0, gradients, of_states if state_gradients else None

@@ -7,15 +7,18 @@ any number of times, from several threads, in training and in evaluation mode.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from . import validation
 from .dispatch import A, GpuArray
+from .form import Form
 from .packed import PackedSequence
 from .parameters import Parameters, Shapes, views
+from .stack import Pass
 
 Output = TypeVar("Output", bound=np.ndarray | GpuArray | PackedSequence)  # a kind, as x was
 
@@ -104,17 +107,16 @@ class Tape(Generic[Output, A]):
         data).
     """
 
-    def __init__(
-        self,
-        output: Output,
-        h_n: A,
-        layer_outputs: list[A],
-        backward: Callable[[Any, Any, bool], Gradients[Output, A]],
-    ) -> None:
-        self.output = output
-        self.h_n = h_n
-        self.layer_outputs = layer_outputs
-        self._backward = backward
+    output: Output
+    h_n: A
+    layer_outputs: list[A]
+
+    def __init__(self, done: Pass, form: Form, shapes: Shapes) -> None:
+        read_only = done.backend.read_only
+        self.layer_outputs = [read_only(rows.reshape(form.output)) for rows in done.outputs]
+        self.output = form.pack(self.layer_outputs[-1])
+        self.h_n = read_only(form.state(done.h_n))
+        self._pass, self._form, self._shapes = done, form, shapes
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.output, self.h_n))
@@ -164,7 +166,25 @@ class Tape(Generic[Output, A]):
         >>> grads.input.shape, grads.states.shape
         ((4, 1, 2), (1, 4, 1, 3))
         """
-        return self._backward(grad_output, grad_h_n, state_gradients)
+        done, form = self._pass, self._form
+        state_gradients = validation.flag("state_gradients", state_gradients)
+        if grad_output is None and grad_h_n is None:
+            raise ValueError("grad_output or grad_h_n must be given, got None for both")
+        if grad_output is not None:
+            name = "grad_output"
+            if isinstance(grad_output, PackedSequence):
+                name, grad_output = "grad_output.data", form.data_of(grad_output)
+            grad_output = form.output_rows(name, grad_output)
+        if grad_h_n is not None:
+            grad_h_n = form.state_rows("grad_h_n", grad_h_n)
+        dx, dh_0, gradients, states = done.backward(grad_output, grad_h_n, state_gradients)
+        return Gradients(
+            input=form.pack(dx.reshape(form.input)),
+            h_0=form.state(dh_0),
+            flat=gradients,
+            states=None if states is None else form.time_major(states),
+            _shapes=self._shapes,
+        )
 
 
 class CellTape(Generic[A]):
@@ -176,9 +196,11 @@ class CellTape(Generic[A]):
         The new state, read-only.
     """
 
-    def __init__(self, h: A, backward: Callable[[Any], CellGradients[A]]) -> None:
-        self.h = h
-        self._backward = backward
+    h: A
+
+    def __init__(self, done: Pass, form: Form, shapes: Shapes) -> None:
+        self.h = done.backend.read_only(done.outputs[0].reshape(form.output))
+        self._pass, self._form, self._shapes = done, form, shapes
 
     def backward(self, grad_h: np.ndarray | GpuArray) -> CellGradients[A]:
         """Return the gradients of a loss, given dL/dh of the new state, shape of `h`.
@@ -188,7 +210,12 @@ class CellTape(Generic[A]):
         TypeError, ValueError
             If grad_h is no array of the layer's dtype and the shape of `h`.
         """
-        return self._backward(grad_h)
+        done, form = self._pass, self._form
+        grad = form.output_rows("grad_h", grad_h)
+        dx, dh_0, gradients, _ = done.backward(grad, None)
+        return CellGradients(
+            input=dx.reshape(form.input), h=form.state(dh_0), flat=gradients, _shapes=self._shapes
+        )
 
 
 class LinearTape(Generic[A]):
@@ -200,9 +227,24 @@ class LinearTape(Generic[A]):
         Read-only.
     """
 
-    def __init__(self, output: A, backward: Callable[[Any], LinearGradients[A]]) -> None:
-        self.output = output
-        self._backward = backward
+    output: A
+
+    def __init__(
+        self,
+        backend: Any,
+        weights: Any,
+        x: Any,
+        y: Any,
+        leading: tuple[int, ...],
+        shapes: Shapes,
+        dtype: np.dtype,
+        place: str,
+    ) -> None:
+        """Keep weights (P,), x as rows (M, I) and y (M, O); leading are the axes of M outside."""
+        self._backend, self._weights, self._x, self._leading = backend, weights, x, leading
+        self._shapes, self._dtype, self._place = shapes, dtype, place
+        self._shape = *leading, y.shape[1]
+        self.output = backend.read_only(y.reshape(self._shape))
 
     def backward(self, grad_output: np.ndarray | GpuArray) -> LinearGradients[A]:
         """Return the gradients of a loss, given dL/d(output), shape of `output`.
@@ -212,4 +254,11 @@ class LinearTape(Generic[A]):
         TypeError, ValueError
             If grad_output is no array of the layer's dtype and the shape of `output`.
         """
-        return self._backward(grad_output)
+        backend, x, shape = self._backend, self._x, self._shape
+        grad = validation.shaped("grad_output", grad_output, shape, self._dtype, self._place)
+        dx, gradients = backend.linear_backward(
+            x, self._weights, shape[-1], backend.rows(grad, shape[-1])
+        )
+        return LinearGradients(
+            input=dx.reshape(*self._leading, x.shape[1]), flat=gradients, _shapes=self._shapes
+        )

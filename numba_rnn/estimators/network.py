@@ -10,7 +10,6 @@ K outputs of the readout, S = num_layers·D states.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,22 +17,12 @@ from ..dispatch import backend
 from ..layout import Layout
 from ..linear import Linear
 from ..rnn import RNN
+from ..stack import Pass
 from .pooling import POOLS
 from .sequences import Sequences, pack
 
 Loss = Callable[[np.ndarray, np.ndarray], tuple[float, np.ndarray]]
 ROWS_AT_ONCE = 1 << 15  # of a prediction, so that memory stays small
-
-
-class _Pass(NamedTuple):
-    """The RNN's way forward through a batch, or through a chunk of its steps."""
-
-    x: np.ndarray  # (R, I)
-    layout: Layout
-    h_0: np.ndarray  # (S, N, H)
-    key: np.uint64 | None  # of dropout
-    outputs: list[np.ndarray]  # of each layer, (R, W)
-    h_n: np.ndarray  # (S, N, H)
 
 
 class Network:
@@ -114,26 +103,24 @@ class Network:
         elif self.pooling is not None:
             yield self._pooled_gradients(passes, series.lengths, target[batch])
 
-    def _step_gradients(self, done: _Pass, target: np.ndarray) -> tuple[float, int, np.ndarray]:
+    def _step_gradients(self, done: Pass, target: np.ndarray) -> tuple[float, int, np.ndarray]:
         value, grad, head = self._readout_gradients(done.outputs[-1], target)
-        return value, len(target), np.concatenate((self._backward(done, grad, None), head))
+        return value, len(target), np.concatenate((done.backward(grad, None)[2], head))
 
-    def _last_gradients(self, done: _Pass, target: np.ndarray) -> tuple[float, int, np.ndarray]:
+    def _last_gradients(self, done: Pass, target: np.ndarray) -> tuple[float, int, np.ndarray]:
         value, grad, head = self._readout_gradients(self._last(done.h_n), target)
         grad_h_n = self._last_backward(grad, done.h_n)
-        return value, len(target), np.concatenate((self._backward(done, None, grad_h_n), head))
+        return value, len(target), np.concatenate((done.backward(None, grad_h_n)[2], head))
 
     def _pooled_gradients(
-        self, passes: list[_Pass], lengths: np.ndarray, target: np.ndarray
+        self, passes: list[Pass], lengths: np.ndarray, target: np.ndarray
     ) -> tuple[float, int, np.ndarray]:
         outputs = np.concatenate([done.outputs[-1] for done in passes])
         pool = POOLS[self.pooling](outputs, [done.layout for done in passes], lengths)
         value, grad, head = self._readout_gradients(pool.value, target)
         ends = np.cumsum([len(done.x) for done in passes])
         parts = np.split(pool.backward(grad), ends[:-1])
-        rnn = sum(
-            self._backward(done, part, None) for done, part in zip(passes, parts, strict=True)
-        )
+        rnn = sum(done.backward(part, None)[2] for done, part in zip(passes, parts, strict=True))
         return value, len(target), np.concatenate((rnn, head))
 
     # --- prediction -----------------------------------------------------------------------------
@@ -166,22 +153,13 @@ class Network:
         states = self.rnn.num_layers * self.rnn._directions
         return self._backend.zeros((states, batch, self.rnn.hidden_size), self.weights.dtype)
 
-    def _forward(self, x: np.ndarray, layout: Layout, h_0: np.ndarray, keep: bool) -> _Pass:
-        key = self.rnn._key()
-        outputs, h_n = self.rnn._stack.forward(
-            self._backend, self._rnn_weights, x, h_0, layout, self.rnn.dropout, key, keep
-        )
-        return _Pass(x, layout, h_0, key, outputs, h_n)
-
-    def _backward(
-        self, done: _Pass, grad_output: np.ndarray | None, grad_h_n: np.ndarray | None
-    ) -> np.ndarray:
-        """Gradients of the weights of the RNN."""
-        x, layout, h_0, key, outputs, _ = done
-        return self.rnn._stack.backward(
-            self._backend, self._rnn_weights, x, h_0, layout, self.rnn.dropout, key, outputs,
-            grad_output, grad_h_n, False,
-        )[2]  # fmt: skip
+    def _forward(self, x: np.ndarray, layout: Layout, h_0: np.ndarray, keep: bool) -> Pass:
+        """Go through the RNN with a batch, or with a chunk of its steps."""
+        rnn = self.rnn
+        return rnn._stack.forward(
+            self._backend, self._rnn_weights, x, h_0, layout,
+            keep, rnn.dropout, rnn._key(),
+        )  # fmt: skip
 
     def _readout(self, x: np.ndarray) -> np.ndarray:
         return self._backend.linear_forward(x, self._head_weights, self.head.out_features)

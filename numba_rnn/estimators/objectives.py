@@ -7,24 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..losses import certain
+from .. import losses
 
 
 def cross_entropy(logits: np.ndarray, classes: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean of -log softmax(x)[y] and its gradient: logits (M, C), classes (M,) from 0 to C - 1."""
-    x = certain(logits.astype(np.float64))
-    x -= x.max(axis=1, keepdims=True)
-    slope = np.exp(x)
-    total = slope.sum(axis=1, keepdims=True)
-    place = np.arange(len(x)), classes
-    value = float((np.log(total[:, 0]) - x[place]).mean())
-    slope /= total  # softmax(x) minus 1 at the class
-    slope[place] -= 1
-    slope /= len(x)
-    return value, slope.astype(logits.dtype)
+    """`losses.cross_entropy` of logits (M, C) and classes (M,) from 0 to C - 1."""
+    return losses.mean(*losses.softmax(logits, classes), logits.dtype)
 
 
 def squared_error(prediction: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean of (x - y)² and its gradient, both (M, K)."""
-    d = np.subtract(prediction, target, dtype=np.float64)
-    return float((d * d).mean()), (d * (2 / d.size)).astype(prediction.dtype)
+    """`losses.mse` of predictions and targets (M, K)."""
+    return losses.mean(*losses.squared(prediction, target), prediction.dtype)
