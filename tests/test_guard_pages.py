@@ -24,7 +24,8 @@ __doc__ = __doc__.format(cases=len(CASES), runs=RUNS)
 
 WIDTHS = dict(PROCESSORS)
 if "+avx512f" in HERE:
-    WIDTHS["avx512"] = ({}, "512 bits")
+    as_it_is = {"NUMBA_CPU_NAME": None, "NUMBA_CPU_FEATURES": None}
+    WIDTHS["avx512"] = (as_it_is, "512 bits")
 
 
 def guarded(processor, *fault):
