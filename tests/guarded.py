@@ -15,7 +15,7 @@ import pkgutil
 import random
 import resource
 import sys
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from contextlib import ExitStack
 from importlib import import_module
 from typing import NamedTuple
@@ -25,7 +25,7 @@ import numpy as np
 
 import numba_rnn as nr
 from numba_rnn import cpu
-from numba_rnn.cpu import parallel, recurrence
+from numba_rnn.cpu import parallel, plans, recurrence
 from numba_rnn.cpu.native import Twins
 from numba_rnn.cpu.vectors import VECTOR_BYTES
 
@@ -62,7 +62,9 @@ class Guarded(ExitStack):
         super().__init__()
         self.placement, self.used, self.addresses = placement, [], set()
         self.enter_context(patch.object(Twins, "__call__", lambda *given: self.call(*given)))
-        self.enter_context(patch.object(cpu, "_scratch", self.scratch))
+        self.enter_context(patch.object(plans, "scratch", self.scratch))
+        self.enter_context(patch.object(plans, "_plans", OrderedDict()))
+        self.enter_context(patch.object(plans, "_bytes", 0))
         self.enter_context(patch.object(cpu, "empty", unwritten))
         self.callback(self.free_rooms)
 
@@ -76,37 +78,43 @@ class Guarded(ExitStack):
             return room.bytes[:size], room.start
         return room.bytes[whole - size :], room.end - size
 
-    def scratch(self, sizes, dtype):
-        """In place of `cpu._scratch`: memory of exactly these sizes, each apart."""
+    def scratch(self, sizes):
+        """In place of `plans.scratch`: memory of exactly these sizes, each apart."""
         found = {}
         for name, size in sizes.items():
-            memory, address = self.room(size * dtype.itemsize)
-            memory.fill(UNWRITTEN)
-            found[name] = memory.view(dtype)
+            memory, address = self.room(size.count * size.dtype.itemsize)
+            memory.fill(0 if size.zeros else UNWRITTEN)
+            found[name] = memory.view(size.dtype)
             self.addresses.add(address)
         return found
 
-    def call(self, kernel, p, dtype, parallel, release):
+    def moved_in(self, array):
+        """Return a copy of an array in a room of its own."""
+        assert array.flags.c_contiguous
+        memory, _ = self.room(array.nbytes)
+        memory[:] = array.reshape(-1).view(np.uint8)
+        return memory.view(array.dtype).reshape(array.shape)
+
+    def call(self, kernel, p, arrays, dtype, parallel, release):
         """In place of a kernel: the same with all arrays in rooms."""
         MET.add((kernel.__name__, parallel))
         before, moved = p._fields.copy(), []
-        for place, (name, kind) in enumerate(p.kinds.items()):
-            if kind == "Int" or p._fields[place] in self.addresses:
+        for name, kind in p.kinds.items():
+            place = p.order[name]
+            if kind == "Int" or name in p.arrays or p._fields[place] in self.addresses:
                 continue
-            array = p._kept[name]
-            assert array.flags.c_contiguous, name
-            memory, p._fields[place] = self.room(array.nbytes)
-            if array.nbytes > 0:
-                outside = array.reshape(-1).view(np.uint8)
-                memory[:] = outside
-                moved.append((outside, memory))
-        CALL(kernel, p, dtype, parallel, release)
+            inside = self.moved_in(p._kept[name])
+            p._fields[place] = inside.__array_interface__["data"][0]
+            moved.append((p._kept[name], inside))
+        own = [self.moved_in(array) for array in arrays]
+        moved += zip(arrays, own, strict=True)
+        CALL(kernel, p, tuple(own), dtype, parallel, release)
         p._fields[:] = before
-        for outside, memory in moved:
+        for outside, inside in moved:
             if outside.flags.writeable:
-                outside[:] = memory
+                outside[...] = inside
             else:
-                assert np.array_equal(outside, memory)
+                assert np.array_equal(outside, inside)
 
     def free_rooms(self):
         for size, room in self.used:
