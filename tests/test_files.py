@@ -20,8 +20,9 @@ from processes import environment, python
 from sklearn.exceptions import NotFittedError
 
 import numba_rnn as nr
-from numba_rnn import atomic, files, locks
+from numba_rnn import atomic, locks
 from numba_rnn.estimators import RNNClassifier, RNNForecaster, RNNRegressor
+from numba_rnn.export import files
 from numba_rnn.extras import need
 
 # Of L-BFGS a few iterations are enough here, and it warns whenever it doesn't come to its end.
