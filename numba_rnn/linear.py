@@ -104,9 +104,9 @@ class Linear(Parametrised):
         TypeError, ValueError
             If x is no array of the layer's dtype with in_features on its last axis.
         """
-        module, rows = self._enter(x)
+        module, rows, leading = self._enter(x)
         y = module.linear_forward(rows, self._flat, self.out_features)
-        return y.reshape(*x.shape[:-1], self.out_features)
+        return y.reshape(*leading, self.out_features)
 
     def forward(self, x: A) -> LinearTape[A]:
         """Map the last axis and keep what backward needs; parameters and errors as in a call.
@@ -118,15 +118,13 @@ class Linear(Parametrised):
         LinearTape
             With ``output`` and ``backward(grad_output)``.
         """
-        module, rows = self._enter(x)
+        module, rows, leading = self._enter(x)
         weights = module.copy(self._flat)
         y = module.linear_forward(rows, weights, self.out_features)
-        return LinearTape(
-            module, weights, rows, y, x.shape[:-1], self._shapes, self.dtype, self._place
-        )
+        return LinearTape(module, weights, rows, y, leading, self._shapes, self.dtype, self._place)
 
-    def _enter(self, x: Any) -> tuple[Any, Any]:
-        """Check what a call is given; return the backend and x as rows."""
+    def _enter(self, x: Any) -> tuple[Any, Any, tuple[int, ...]]:
+        """Check what a call is given; return the backend, x as rows, and its other axes."""
         x = validation.features("x", x, self._flat.dtype, self.in_features, ANY, self._place)
         module = backend(x)
-        return module, module.rows(x, self.in_features)
+        return module, module.rows(x, self.in_features), x.shape[:-1]

@@ -7,9 +7,10 @@ any number of times, from several threads, in training and in evaluation mode.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -89,7 +90,17 @@ class LinearGradients(_ParameterGradients, Generic[A]):
     input: A
 
 
-class Tape(Generic[Output, A]):
+class _Copied:
+    """A deep copy copies what is handed out, and shares what backward needs: it never changes."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = copy.copy(self)
+        shown = {k: v for k, v in vars(self).items() if not k.startswith("_")}
+        twin.__dict__.update(copy.deepcopy(shown, memo))
+        return twin
+
+
+class Tape(_Copied, Generic[Output, A]):
     """A forward pass of an `RNN`, ready for `backward`.
 
     ``output, h_n = tape`` works too. What a tape hands out is read-only (on a GPU, where
@@ -187,7 +198,7 @@ class Tape(Generic[Output, A]):
         )
 
 
-class CellTape(Generic[A]):
+class CellTape(_Copied, Generic[A]):
     """A step of an `RNNCell`, ready for ``backward(grad_h)``.
 
     Attributes
@@ -218,7 +229,7 @@ class CellTape(Generic[A]):
         )
 
 
-class LinearTape(Generic[A]):
+class LinearTape(_Copied, Generic[A]):
     """A forward pass of a `Linear`, ready for ``backward(grad_output)``.
 
     Attributes

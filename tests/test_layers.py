@@ -771,3 +771,52 @@ def test_steps_that_do_not_count_are_left_out(kind):
     for t in range(L):
         h[real[t]] = cell(x[t][real[t]], h[real[t]])
     np.testing.assert_array_equal(h_n[0], h)
+
+
+# --- the next call ------------------------------------------------------------------------------
+
+KINDS = {
+    "rnn": (lambda dtype: nr.RNN(3, 4, dtype=dtype, rng=0), (5, 2, 3), (5, 2, 4)),
+    "cell": (lambda dtype: nr.RNNCell(3, 4, dtype=dtype, rng=0), (2, 3), (2, 4)),
+    "linear": (lambda dtype: nr.Linear(3, 4, dtype=dtype, rng=0), (2, 3), (2, 4)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_call_like_the_last_is_checked_as_the_first(kind):
+    make, shape, _ = KINDS[kind]
+    layer, x = make(np.float32), np.ones(shape, np.float32)
+    for wrong in (x.astype(">f4"), x.astype(np.float64), x[..., :2], x[..., 0], x.tolist(),
+                  np.ma.masked_equal(x, 1)):  # fmt: skip
+        with pytest.raises((TypeError, ValueError)) as first:
+            make(np.float32)(wrong)
+        layer(x)
+        with pytest.raises(type(first.value)) as later:
+            layer(wrong)
+        assert str(later.value) == str(first.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_call_like_the_last_takes_memory_of_any_kind(kind):
+    make, shape, _ = KINDS[kind]
+    layer = make(np.float32)
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    expected = layer(x)
+    read_only, strided = x.copy(), np.repeat(x, 2, axis=-1)[..., ::2]
+    read_only.setflags(write=False)
+    unaligned = np.frombuffer(b"." + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(shape)
+    for same in (read_only, strided, unaligned, np.asfortranarray(x)):
+        found = layer(same)
+        for a, b in zip(expected, found, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_deep_copy_of_a_tape_goes_back_too(kind):
+    make, shape, grown = KINDS[kind]
+    tape = make(np.float64).forward(np.ones(shape))
+    twin = copy.deepcopy(tape)
+    g = np.ones(grown)
+    assert twin.backward(g).flat.tobytes() == tape.backward(g).flat.tobytes()
+    name = "h" if kind == "cell" else "output"
+    assert not np.shares_memory(getattr(twin, name), getattr(tape, name))
