@@ -82,7 +82,7 @@ def test_only_instructions_that_were_asked_for(processor):
     code = """
 import numpy as np
 import numba
-from numba_rnn.cpu.build import OPTIONS
+from numba_rnn.cpu.native import OPTIONS
 
 @numba.njit(fastmath=True, **OPTIONS)
 def dot(a, b):
