@@ -149,6 +149,9 @@ def _read_field(context, builder, kind, value, name):
     place = [field for field, _ in kind.fields].index(name)
     fields = builder.inttoptr(value, ir.PointerType())
     field = builder.load(builder.gep(fields, [INT(place)], source_etype=INT), typ=INT)
+    # Nothing writes to fields while a kernel runs, so that one read serves a whole loop. (The entry
+    # does before, but reads none that it has written.)
+    field.set_metadata("invariant.load", builder.module.add_metadata([]))
     wanted = context.get_value_type(_kind(kind.fields[place][1], kind.number, {}))
     return field if wanted == INT else builder.inttoptr(field, wanted)
 
