@@ -76,7 +76,7 @@ def test_the_comparison_on_vowels_runs(torch):
 @pytest.mark.parametrize(
     ("command", "first"),
     [
-        (("busy.py", "--repeats", "1"), "0 busy: 1 thread "),
+        (("busy.py", "--repeats", "1", "--seconds", "0.1"), "0 busy, (100, 32, 8, 64): 1 thread "),
         (("new_lengths.py", "--rounds", "1"), "(1000, 8, 4, 32) forward: kept "),
     ],
 )
