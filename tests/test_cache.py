@@ -136,11 +136,11 @@ def test_places(monkeypatch, tmp_path):
     beside = PACKAGE / "cpu/__pycache__/numba_rnn"
     monkeypatch.setattr(cache.AppDirs, "user_cache_dir", str(tmp_path / "user"))
     monkeypatch.setattr(cache.config, "CACHE_DIR", "")
-    assert cache._places() == [beside, tmp_path / "user/numba_rnn"]
+    assert cache.places() == [beside, tmp_path / "user/numba_rnn"]
     monkeypatch.setattr(cache.config, "CACHE_DIR", str(tmp_path / "named"))
-    assert cache._places() == [tmp_path / "named/numba_rnn", beside, tmp_path / "user/numba_rnn"]
+    assert cache.places() == [tmp_path / "named/numba_rnn", beside, tmp_path / "user/numba_rnn"]
     monkeypatch.setattr(cache.AppDirs, "user_cache_dir", "~/.cache/numba")  # no home: no directory
-    assert cache._places() == [tmp_path / "named/numba_rnn", beside]
+    assert cache.places() == [tmp_path / "named/numba_rnn", beside]
 
 
 def double(x):
@@ -184,7 +184,7 @@ def compile_one(request, monkeypatch, tmp_path):
     It is kept in `tmp_path`/first/numba_rnn, or else in `tmp_path`/second/numba_rnn.
     """
     places = [tmp_path / "first/numba_rnn", tmp_path / "second/numba_rnn"]
-    monkeypatch.setattr(cache, "_places", lambda: places)
+    monkeypatch.setattr(cache, "places", lambda: places)
     monkeypatch.setattr(cache.config, "CACHE_DIR", "")
     monkeypatch.setattr(cache, "_warned", False)
     monkeypatch.setattr(Trap, "sprung", False)
@@ -345,7 +345,7 @@ def test_without_a_directory_to_write_to(copied):
     directory, variables = copied
     code = """
 from numba_rnn.cpu import cache
-cache._places = lambda: []
+cache.places = lambda: []
 numbers, (message,) = recorded(answer)
 assert numbers == [0, 45]
 assert "no directory" in message and "set numba_cache_dir" in message.lower(), message

@@ -122,7 +122,7 @@ def test_splits_change_nothing(size, parts, monkeypatch):
     rnn = nr.RNN(I, H, num_layers=2, bidirectional=True, dropout=0.2, rng=1)
     arguments = example(rnn, "lengths", L, N)
     expected = answer(copy.deepcopy(rnn), *arguments)
-    monkeypatch.setattr(parallel, "WORTH_A_LAUNCH_EACH_STEP", 0)
+    monkeypatch.setattr(parallel, "WORTH_SHARING_A_STEP", 0)
     for module in (cpu, parallel):
         monkeypatch.setattr(module, "threads", lambda work: parts)
     assert_same_bits(answer(copy.deepcopy(rnn), *arguments), expected)

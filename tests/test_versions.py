@@ -22,6 +22,7 @@ def test_show_versions(capsys):
     assert report["vectors"].split()[0] in ("128", "256", "512")
     assert report["scikit-learn"].strip() == sklearn.__version__
     assert report["quota"].split()[0] == "none" or report["quota"].split()[1] == "processors,"
+    assert "numba_rnn" in report["cache"]
     assert "safetensors" in report and "onnx" in report and "CUDA" in report
     assert any(line.startswith("threading layer ") for line in lines)
 

@@ -1,10 +1,15 @@
 """What launches cost: beside busy processes, under a quota, and the lock of Python."""
 
+import ctypes
+import time
+
+import numba
 import numpy as np
 import pytest
 from processes import python
 
 from numba_rnn.cpu import parallel, quota, worth
+from numba_rnn.cpu.native import let_go, take_back
 
 # --- whether launches are worth it ----------------------------------------------------------------
 
@@ -111,12 +116,17 @@ def test_a_kernel_runs_in_one_thread_where_launches_lose(monkeypatch):
     monkeypatch.setattr(native.Twins, "__call__", call)
     monkeypatch.setattr(parallel, "worth", worth.Worth())
     monkeypatch.setattr(cpu, "split", lambda *arguments: (2, 2, 1))
+
+    def launch(*arguments, original=parallel._launch):
+        time.sleep(0.01)  # as if a thread had not come
+        original(*arguments)
+
+    monkeypatch.setattr(parallel, "_launch", launch)
     rnn, x = nr.RNN(3, 5, rng=0), np.ones((4, 6, 3), np.float32)
-    outputs = [rnn(x)[0]]
-    monkeypatch.setattr(parallel.worth, "launch", lambda kind: False)
-    outputs.append(rnn(x)[0])
-    assert called == [True, False]
-    np.testing.assert_array_equal(*outputs)
+    outputs = [rnn(x)[0] for _ in range(5)]
+    assert called == [True, False, False, False, False]
+    for output in outputs[1:]:
+        np.testing.assert_array_equal(output, outputs[0])
 
 
 # --- quotas ---------------------------------------------------------------------------------------
@@ -216,6 +226,20 @@ def test_the_quota_replaces_a_default_and_nothing_else(variable, told, expected)
 
 
 # --- the lock of Python ---------------------------------------------------------------------------
+
+
+def test_python_s_lock_is_released_where_asked():
+    check = ctypes.CDLL(ctypes.pythonapi._name).PyGILState_Check
+    check.restype, check.argtypes = ctypes.c_int, []
+
+    @numba.njit
+    def is_held(release):
+        state = let_go(release)
+        held = check()
+        take_back(state)
+        return held
+
+    assert is_held(False) == 1 and is_held(True) == 0 and is_held(False) == 1
 
 
 def test_python_s_lock_is_released_for_long_work_alone(monkeypatch):

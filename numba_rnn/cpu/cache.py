@@ -63,7 +63,7 @@ class DiskCache(NullCache):
     def load_overload(self, sig: Any, target_context: Any) -> CompileResult | None:
         target_context.refresh()
         name = self._file_name(sig, target_context.codegen())
-        for directory in _places():
+        for directory in places():
             payload = _read(directory, name)
             if payload is not None:
                 try:
@@ -79,7 +79,7 @@ class DiskCache(NullCache):
         name = self._file_name(sig, data.codegen)
         payload = dumps(data._reduce())
         failures, kept = [], None
-        for directory in _places():
+        for directory in places():
             try:
                 _write(directory, name, CHECKSUM(payload).digest() + payload)
                 kept = directory
@@ -124,7 +124,7 @@ DIGEST = _digest()
 # --- where ----------------------------------------------------------------------------------------
 
 
-def _places() -> list[Path]:
+def places() -> list[Path]:
     """Directories for entries, the best first; each is ours alone, inside one that may not be."""
     parents = [config.CACHE_DIR] if config.CACHE_DIR else []
     here = os.path.dirname(os.path.abspath(__file__))

@@ -28,8 +28,8 @@ from .worth import Worth
 # the workqueue layer needs a hundred).
 WORTH_A_LAUNCH = 400_000
 WORTH_A_LAUNCH_WORKQUEUE = 20_000_000
-# Hidden units are split over threads, with one launch a step, from this much work a step on.
-WORTH_A_LAUNCH_EACH_STEP = 100_000
+# Hidden units are split over threads, which meet at every step, from this much work a step on.
+WORTH_SHARING_A_STEP = 100_000
 # A backward pass whose steps can't be split has products worth splitting from here on.
 WORTH_A_LAUNCH_PRODUCTS = 4_000_000
 # Work during which other threads of Python may run: after less they would be waited for too long.
@@ -91,7 +91,7 @@ def split(layout: Layout, work: float, directions: int, backward: bool) -> tuple
 
     Samples walk through time on their own, so splitting them needs one launch for a whole
     sequence. Where there are fewer samples than threads could use, hidden units are split instead,
-    which takes a launch at every step. Where neither can be done there is nothing for a second
+    whose threads meet at every step. Where neither can be done there is nothing for a second
     thread to do, but for the products of the backward pass.
     """
     parts = threads(work)
@@ -100,7 +100,7 @@ def split(layout: Layout, work: float, directions: int, backward: bool) -> tuple
         if (
             layout.batch < SAMPLES_A_THREAD * ways
             and ways > 1
-            and work >= WORTH_A_LAUNCH_EACH_STEP * layout.longest
+            and work >= WORTH_SHARING_A_STEP * layout.longest
             and _layer() != "workqueue"
         ):
             return parts, 1, ways

@@ -435,7 +435,7 @@ def _last(name: str, index: Any) -> tuple[Any, int]:
         wrong = " without regular steps"
     raise ValueError(
         f"the index of {name} must be dates, periods, time spans or integers at regular, rising "
-        f"steps, so that a forecast can continue it, got a {type(index).__name__} of dtype "
+        f"steps, so that a forecast can continue it, got {type(index).__name__} of dtype "
         f"{index.dtype}{wrong}; pass {_way_out(name, index)}{name}.to_numpy() for a forecast "
         "without an index"
     )

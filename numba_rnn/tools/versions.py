@@ -26,7 +26,7 @@ def show_versions() -> None:
     import numba
 
     from .. import __version__
-    from ..cpu import parallel, quota, vectors
+    from ..cpu import cache, native, parallel, quota, vectors
 
     try:
         layer = numba.threading_layer()
@@ -42,9 +42,12 @@ def show_versions() -> None:
     rows["cpu"] = f"{os.cpu_count()} cores, compiled for {_cpu_name()}"
     fused = "fused multiply-add" if vectors.HAS_FMA else "no fused multiply-add"
     rows["vectors"] = f"{8 * vectors.VECTOR_BYTES} bits, {fused}"
+    if native.PLAIN:
+        rows["vectors"] = "none: plain Python, as NUMBA_DISABLE_JIT is set"
     rows["threads"] = f"{parallel.available()} of {numba.config.NUMBA_NUM_THREADS}"
     limit = quota.processors()
     rows["quota"] = "none" if limit is None else f"{limit} processors, by the control group"
+    rows["cache"] = ", ".join(map(str, cache.places()))
     rows["threading layer"] = layer
     rows["CUDA"] = _cuda()
     for name, value in rows.items():

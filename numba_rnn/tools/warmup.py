@@ -35,8 +35,6 @@ def warmup(dtype: DTypeLike = np.float32, *, training: bool = True) -> None:
     ------
     TypeError, ValueError
         If an argument is not as described.
-    RuntimeError
-        If ``NUMBA_DISABLE_JIT`` is set.
 
     Examples
     --------
