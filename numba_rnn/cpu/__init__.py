@@ -312,5 +312,5 @@ def dropout(x: np.ndarray, probability: float, key: int, layer: int) -> np.ndarr
         size=x.size, parts=parts, key=int(key), layer=layer,
         least=math.ceil(probability * 2.0**53),
     )  # fmt: skip
-    run(_dropout.dropout, p, (x, out, scale), parts, dtype, work, None)
+    run(_dropout.dropout, p, (x, out, scale), parts, dtype, work, _shape(dtype, x.size))
     return out

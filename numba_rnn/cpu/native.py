@@ -81,14 +81,14 @@ class Structure:
     """Base of what kernels are given: arrays and integers by name, as the annotations say.
 
     In Python an instance is made from its fields; those that `arrays` names, with their number of
-    axes, are given with each call. In kernels it is an address, and a field is read from memory
-    where it is used.
+    axes, are given with each call, and so is `parallel`, whether all threads are at work. In kernels
+    it is an address, and a field is read from memory where it is used.
     """
 
     arrays: ClassVar[dict[str, int]] = {}
 
     def __init_subclass__(cls) -> None:
-        cls.kinds = getattr(cls, "kinds", {}) | cls.__annotations__
+        cls.kinds = getattr(cls, "kinds", {"parallel": "Int"}) | cls.__annotations__
         cls.kinds.pop("arrays", None)
         cls.order = {name: place for place, name in enumerate(cls.kinds)}
 
@@ -96,12 +96,12 @@ class Structure:
         self._kept = values  # the memory that the addresses are of
         if PLAIN:
             for name, kind in self.kinds.items():
-                if name not in self.arrays:
+                if name not in self.arrays and name != "parallel":
                     setattr(self, name, values[name] if kind == "Int" else values[name].reshape(-1))
             return
         self._fields = np.zeros(len(self.kinds), np.int64)
         for place, (name, kind) in enumerate(self.kinds.items()):
-            if name not in self.arrays:
+            if name not in self.arrays and name != "parallel":
                 value = values[name]
                 self._fields[place] = value if kind == "Int" else _address(value)
         self.address = _address(self._fields)
@@ -372,14 +372,18 @@ class Twins:
         if PLAIN:
             for name, array in zip(p.arrays, arrays, strict=True):
                 setattr(p, name, array.reshape(-1))
+            p.parallel = parallel
             with np.errstate(over="ignore"):  # integers go round
                 self.function(p)
             return
-        entry = self._entries.get((dtype, parallel)) or self.make(dtype, parallel)
-        entry(p.address, release, *arrays)
+        p._fields[0] = parallel
+        self.make(dtype, parallel)(p.address, release, *arrays)
 
     def make(self, dtype: np.dtype, parallel: bool) -> Callable:
         """Compile a twin, or load it from the cache, with all that it calls."""
+        entry = self._entries.get((dtype, parallel))
+        if entry is not None or PLAIN:
+            return entry or self.function
         with _compiling:
             if (dtype, parallel) in self._entries:
                 return self._entries[dtype, parallel]
@@ -396,6 +400,7 @@ class Twins:
                 for field, axes in structure.arrays.items()
             ]
             entry.compile((types.int64, types.boolean, *arrays))
+            entry.disable_compile()  # other arrays than these are a fault
             self._entries[dtype, parallel] = entry
             return entry
 

@@ -139,6 +139,7 @@ def run(
         return
     kind = (kernel, parts, shape)
     launched = worth.launch(kind)
+    kernel.make(dtype, launched)  # what is compiled, or loaded, is no part of what a launch costs
     start = time.perf_counter()
     if launched:
         _launch(kernel, p, arrays, dtype)
@@ -149,20 +150,21 @@ def run(
 
 def _launch(kernel: Twins, p: Structure, arrays: tuple[np.ndarray, ...], dtype: np.dtype) -> None:
     """Call a kernel in the threads that are available."""
-    if _layer() is None:
-        kernel.make(dtype, True)  # starts the pool; before, nobody knows which layer it will be
     if _layer() in ("omp", "tbb"):
         _with_threads(kernel, p, arrays, dtype)
         return
     # The workqueue layer ends the process when two threads enter it at once. A thread that finds
     # the pool taken does all the work itself, with the same result.
-    if _entering.acquire(blocking=False):
-        try:
+    entered = False
+    try:
+        entered = _entering.acquire(blocking=False)
+        if entered:
             _with_threads(kernel, p, arrays, dtype)
-        finally:
+        else:
+            kernel(p, arrays, dtype, False, True)
+    finally:
+        if entered:
             _entering.release()
-    else:
-        kernel(p, arrays, dtype, False, True)
 
 
 def _with_threads(

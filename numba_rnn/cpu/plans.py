@@ -19,17 +19,17 @@ import numpy as np
 from .native import Structure, Twins
 from .parallel import run
 
-# Plans that are kept, their scratch in bytes together, and the largest of one.
+# Plans that are kept, what they hold in bytes together, and the most that one may hold.
 PLANS, BYTES, LARGEST = 64, 4 << 20, 1 << 20
 
 _plans: OrderedDict[Hashable, Plan] = OrderedDict()
 _bytes = 0
-_counting = threading.Lock()
+_counting = threading.RLock()  # a signal handler may compute too
 
 
 def _after_fork() -> None:
     global _counting
-    _counting = threading.Lock()  # another thread of the parent may have held it
+    _counting = threading.RLock()  # another thread of the parent may have held it
 
 
 if hasattr(os, "register_at_fork"):
@@ -96,6 +96,7 @@ class Plan:
         self._keeps = self.bytes <= LARGEST
         if not self._keeps:
             self.bytes = 0
+        self.bytes += sum(v.nbytes for v in constants.values() if isinstance(v, np.ndarray))
         nothing = dict.fromkeys(sizes, np.zeros(1, np.int64))
         self._p = structure(**constants, **nothing)
         self._scratch = scratch(self._sizes)
@@ -129,9 +130,9 @@ def with_plan(key: Hashable, make: Callable[[], Plan], arrays: tuple[np.ndarray,
         plan = make()
     plan.run(arrays)
     with _counting:
-        if key in _plans:  # another thread's, of the same shape
+        if key in _plans or plan.bytes > LARGEST:  # another thread put its own there; too large
             return
         _plans[key] = plan
         _bytes += plan.bytes
-        while len(_plans) > PLANS or _bytes > BYTES:
+        while _plans and (len(_plans) > PLANS or _bytes > BYTES):
             _bytes -= _plans.popitem(last=False)[1].bytes

@@ -176,7 +176,7 @@ def look(p, task, k, steps, turn, patience):
     slot = task - task % p.slices + k
     if turn == 0:  # its own: done only where it was given up by the others
         return patience, mark(p.marks, slot) >= steps
-    came = wait(p.marks, slot, steps, patience)
+    came = wait(p.marks, slot, steps, patience if p.parallel else 0)
     return (PATIENCE if came else LATE), came
 
 
