@@ -81,8 +81,8 @@ class Structure:
     """Base of what kernels are given: arrays and integers by name, as the annotations say.
 
     In Python an instance is made from its fields; those that `arrays` names, with their number of
-    axes, are given with each call, and so is `parallel`, whether all threads are at work. In kernels
-    it is an address, and a field is read from memory where it is used.
+    axes, are given with each call, and so is `parallel`, whether all threads are at work. In
+    kernels it is an address, and a field is read from memory where it is used.
     """
 
     arrays: ClassVar[dict[str, int]] = {}
