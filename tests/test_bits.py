@@ -14,7 +14,7 @@ from helpers import assert_same_bits, example, gradients, normal
 from processes import python
 
 import numba_rnn as nr
-from numba_rnn import cpu
+from numba_rnn import batches, cpu
 from numba_rnn.cpu import parallel
 
 DTYPES = [np.float32, np.float64]
@@ -327,6 +327,23 @@ def test_any_memory(form, dtype):
         same(one_step(cell, form(x), form(h), form), one_step(cell, x, h))
         same(one_map(linear, form(x), form), one_map(linear, x))
         same((cell(form(x), form(h)), linear(form(x))), (cell(x, h), linear(x)))
+
+
+def test_parameters_that_cannot_be_written_to():
+    """As where joblib maps a file into memory; nothing is compiled for it, and order matters."""
+    from numba_rnn.cpu.recurrence import rnn_forward
+
+    rnn, x = nr.RNN(3, 5, rng=0), normal((4, 2, 3), np.float32)
+    expected, count = rnn(x), len(rnn_forward.make(np.dtype(np.float32), False).overloads)
+    rnn._flat.flags.writeable = False
+    same(rnn(x), expected)
+    assert len(rnn_forward.make(np.dtype(np.float32), False).overloads) == count == 1
+    table = np.zeros((1, 4), np.int64)
+    rows = np.zeros((2, 6), np.float32)[:, ::2]
+    layout = batches.padded(1, 2, False)
+    state = np.zeros((1, 2, 5), np.float32)
+    with pytest.raises(TypeError):
+        cpu.rnn_forward(rows, state, state.copy(), rnn._flat, table, layout, 5, 1, "tanh")
 
 
 def test_a_large_batch_takes_no_more_than_its_share_of_memory():

@@ -30,7 +30,7 @@ from ..layout import Layout
 from . import dropout as _dropout
 from . import linear, recurrence
 from .marks import APART
-from .native import PLAIN
+from .native import PLAIN, as_writeable
 from .parallel import packers, run, split, threads
 from .plans import Plan, Size, with_plan
 from .products import ROWS_AT_ONCE, padded, product_size
@@ -38,16 +38,6 @@ from .vectors import LANES, RELU, TANH
 
 INT = np.dtype(np.int64)
 F = {"tanh": TANH, "relu": RELU}
-
-
-class _Alias:
-    """Memory of a read-only array as Numba wants it: a read-only type would compile anew."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array  # keeps the memory alive
-        self.__array_interface__ = array.__array_interface__ | {
-            "data": (array.__array_interface__["data"][0], False)
-        }
 
 
 def rows(array: np.ndarray, features: int) -> np.ndarray:
@@ -58,7 +48,7 @@ def rows(array: np.ndarray, features: int) -> np.ndarray:
         if not (array.flags.c_contiguous and array.flags.aligned):
             array = np.array(array, order="C")
         elif not array.flags.writeable:
-            array = np.asarray(_Alias(array))
+            array = as_writeable(array)
     return array.reshape(array.size // features, features)
 
 

@@ -117,6 +117,19 @@ class Structure:
             self._kept.pop(name, None)
 
 
+class _Alias:
+    """Memory of a read-only array as Numba wants it: a read-only type would compile anew."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array  # keeps the memory alive
+        self.__array_interface__ = array.__array_interface__ | {"data": (_address(array), False)}
+
+
+def as_writeable(array: np.ndarray) -> np.ndarray:
+    """Return an array for a kernel, which writes to those alone that it is given to write to."""
+    return array if array.flags.writeable else np.asarray(_Alias(array))
+
+
 def _address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
@@ -377,7 +390,11 @@ class Twins:
                 self.function(p)
             return
         p._fields[0] = parallel
-        self.make(dtype, parallel)(p.address, release, *arrays)
+        entry = self.make(dtype, parallel)
+        try:
+            entry(p.address, release, *arrays)
+        except TypeError:  # before anything has run: some of them can't be written to
+            entry(p.address, release, *map(as_writeable, arrays))
 
     def make(self, dtype: np.dtype, parallel: bool) -> Callable:
         """Compile a twin, or load it from the cache, with all that it calls."""
@@ -400,7 +417,7 @@ class Twins:
                 for field, axes in structure.arrays.items()
             ]
             entry.compile((types.int64, types.boolean, *arrays))
-            entry.disable_compile()  # other arrays than these are a fault
+            entry.disable_compile()  # arrays in another order are a fault
             self._entries[dtype, parallel] = entry
             return entry
 
