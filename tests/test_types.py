@@ -109,13 +109,16 @@ def said(tmp_path_factory):
     for line, *expected in CASES:
         code += f"reveal_type({line})\n" if expected and expected[0][0] == "-" else f"{line}\n"
     (folder / "user.py").write_text(code)
+    # Where it is installed mypy finds it by itself, and wants no other way to it.
+    path = {} if PACKAGE.name == "site-packages" else {"MYPYPATH": str(PACKAGE)}
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--follow-imports=silent", "--ignore-missing-imports",
          "--no-error-summary", "--cache-dir", folder / "cache", "user.py"],
-        cwd=folder, env=os.environ | {"MYPYPATH": str(PACKAGE)}, capture_output=True, text=True,
+        cwd=folder, env=os.environ | path, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stdout + done.stderr
     found: dict[int, list[str]] = {}
+    assert "user.py" in done.stdout, done.stdout + done.stderr
     for number, text in re.findall(r"user\.py:(\d+): (.*)", done.stdout):
         found.setdefault(int(number) - len(START.splitlines()) - 1, []).append(text)
     return found
