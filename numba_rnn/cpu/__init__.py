@@ -108,16 +108,23 @@ def _layer(
         "L": layout.longest, "N": layout.batch, "I": I, "H": H, "D": D, "f": F[nonlinearity],
         "lanes": lanes, "packers": packers(D * H * (I + H)),
         "blocks": blocks, "slices": slices, "bounds": layout.blocks(blocks),
+        "table": recurrence.table(_largest(layout, blocks)),
         "step_row": layout.step_row, "batch_row": layout.batch_row,
         "lengths": layout.lengths, "order": layout.order,
     }  # fmt: skip
 
 
-def _tables(N: int, D: int, blocks: int, slices: int, parts: int) -> dict[str, Size]:
+def _largest(layout: Layout, blocks: int) -> int:
+    return int(np.diff(layout.blocks(blocks)).max(initial=0))
+
+
+def _tables(layout: Layout, D: int, blocks: int, slices: int, parts: int) -> dict[str, Size]:
     """Scratch of both passes that holds integers."""
-    marks = D * blocks * slices * APART if slices > 1 else 0
+    tasks = D * blocks * slices
+    marks = tasks * APART if slices > 1 else 0
+    rows = max(tasks * recurrence.table(_largest(layout, blocks)), 3 * parts * ROWS_AT_ONCE)
     return {
-        "row_tables": Size(recurrence.tables(N, D, slices, parts), INT),
+        "row_tables": Size(rows, INT),
         "marks": Size(marks, INT, zeros=True, each_time=True),
     }
 
@@ -161,7 +168,7 @@ def rnn_forward(
             recurrence.rnn_forward, recurrence.Forward,
             _layer(layout, I, H, D, nonlinearity, lanes, blocks, slices),
             _sizes(recurrence.forward_scratch(I, H, D, lanes), dtype)
-            | _tables(N, D, blocks, slices, parts),
+            | _tables(layout, D, blocks, slices, parts),
             dtype, parts, work, _shape(dtype, N, I, H, D),
         )  # fmt: skip
 
@@ -227,7 +234,7 @@ def rnn_backward(
             recurrence.rnn_backward, recurrence.Backward,
             constants | _layer(layout, I, H, D, nonlinearity, lanes, blocks, slices),
             _sizes(recurrence.backward_scratch(N, I, H, D, slices, parts, lanes), dtype)
-            | _tables(N, D, blocks, slices, parts),
+            | _tables(layout, D, blocks, slices, parts),
             dtype, parts, work, _shape(dtype, N, I, H, D),
         )  # fmt: skip
 

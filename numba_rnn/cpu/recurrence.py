@@ -78,6 +78,7 @@ class Layer(Structure):
     # scratch
     packed_ih: Numbers
     packed_hh: Numbers
+    table: Int  # entries of a task's table of rows
     row_tables: Table
     marks: Table  # zeros
 
@@ -230,9 +231,9 @@ def forward_steps(p: Forward, task: Int):
 @native
 def forward_step(p: Forward, task: Int, s: Int, n: Int, k: Int):
     """Step s of n samples: slice k of the hidden units."""
-    d, n0, _, own = share_of(p, task)
+    d, n0, _, _ = share_of(p, task)
     N, I, H, D, lanes = p.N, p.I, p.H, p.D, p.lanes
-    x_at = at(p.row_tables, 3 * (N * (d * p.slices + own) + n0))
+    x_at = at(p.row_tables, task * p.table)
     h_at, out_at = at(x_at, n), at(x_at, 2 * n)
     for i in range(n):
         row = row_of(p, d, n0 + i, s)
@@ -314,8 +315,7 @@ def backward_step(p: Backward, task: Int, s: Int, n: Int, later: Int, k: Int):
     """Step s of n samples, of which the first `later` go on: slice k of the hidden units."""
     d, n0, n1, own = share_of(p, task)
     N, H, D, lanes = p.N, p.H, p.D, p.lanes
-    scratch = N * (d * p.slices + own) + n0
-    delta_at = at(p.row_tables, 3 * scratch)
+    delta_at = at(p.row_tables, task * p.table)
     g_at, later_at = at(delta_at, n1 - n0), at(delta_at, 2 * (n1 - n0))
     for i in range(n):
         delta_at[i] = (row_of(p, d, n0 + i, s) * D + d) * H
@@ -329,7 +329,7 @@ def backward_step(p: Backward, task: Int, s: Int, n: Int, later: Int, k: Int):
         Factor(p.delta, later_at, w_hh, H), p.output, p.dh, p.keep, p.f, lanes,
     )  # fmt: skip
     # The last step of a sample: grad_h_n comes in place of what flows back from a later one.
-    g = at(p.ending, scratch * H)
+    g = at(p.ending, (N * (d * p.slices + own) + n0) * H)
     for i in range(later, n):
         state = (d * N + p.order[n0 + i]) * H
         for j in range(v0 * lanes, min(v1 * lanes, H)):
@@ -427,6 +427,9 @@ def backward_scratch(
     }
 
 
-def tables(N: int, D: int, slices: int, parts: int) -> int:
-    """Return how many entries the tables of rows of all threads have."""
-    return max(3 * D * slices * N, 3 * parts * ROWS_AT_ONCE)
+def table(largest: int) -> int:
+    """Return how many entries the table of a task with so many samples has.
+
+    More than it needs, so that no two threads write to one cache line.
+    """
+    return -(-3 * largest // 8) * 8 + 8
