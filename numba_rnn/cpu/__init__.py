@@ -11,6 +11,7 @@
     cache.py       how compiled kernels are kept on disk
     plain.py       what the tile does, in plain Python
     parallel.py    how work is split over threads
+    plans.py       what a call needs besides its arrays, kept by shape
     worth.py       whether threads bring more than they cost
     quota.py       how many processors a container may use
 
