@@ -237,11 +237,11 @@ class RNN(Parametrised):
         h_n : ndarray, shape (num_layers·D, N, H)
         """
         form, rows = self._enter(x, lengths)
-        done = self._stack.forward(
+        output, h_n = self._stack.run(
             form.backend, self._flat, rows, form.first_states("h_0", h_0), form.layout,
-            False, self._dropout, self._key(),
+            self._dropout, self._key(),
         )  # fmt: skip
-        return form.pack(done.outputs[0].reshape(form.output)), form.state(done.h_n)
+        return form.pack(output.reshape(form.output)), form.state(h_n)
 
     @overload
     def forward(
@@ -310,15 +310,15 @@ class RNN(Parametrised):
             states = copy(states)  # the tape refers to x alone
         done = self._stack.forward(
             form.backend, copy(self._flat), rows, states, form.layout,
-            True, self._dropout, self._key(),
+            self._dropout, self._key(),
         )  # fmt: skip
         return Tape(done, form, self._shapes)
 
     def _enter(self, x: Any, lengths: Any) -> tuple[Form, Any]:
         """Check x and lengths; return the form of the call, and x as rows."""
         form = self._last_form
-        if form is not None and lengths is None and form.fits(x, self._place):
-            return form, form.input_rows(x)
+        if form is not None and lengths is None and (rows := form.rows_if_alike(x)) is not None:
+            return form, rows
         if isinstance(x, PackedSequence):
             form, data = self._packed_form(x, lengths)
         else:
@@ -359,7 +359,7 @@ class RNN(Parametrised):
 
     def _key(self) -> np.uint64 | None:
         """Draw the key of a call's dropout masks; None where nothing is dropped."""
-        if not (self.training and self._dropout > 0 and self.num_layers > 1):
+        if not self._dropout or not self.training or self.num_layers == 1:
             return None
         with self._drawing:
             return np.uint64(self._rng.integers(2**63))
