@@ -21,6 +21,7 @@ from .tape import Tape
 
 if TYPE_CHECKING:
     from .parameters import Parameter
+    from .stream import Stream
 
 
 class RNN(Parametrised):
@@ -313,6 +314,53 @@ class RNN(Parametrised):
             self._dropout, self._key(),
         )  # fmt: skip
         return Tape(done, form, self._shapes)
+
+    def stream(self, batch_size: int | None = None, h_0: np.ndarray | None = None) -> Stream:
+        """Return a stream: the layer takes one step at a time and carries its state along.
+
+        Parameters
+        ----------
+        batch_size : int, optional
+            N, how many sequences are carried along; one alone, without an axis, where left out.
+        h_0 : ndarray, shape (num_layers, N, H), optional
+            Initial states, without N where batch_size is left out; zeros where this is.
+
+        Returns
+        -------
+        Stream
+            With ``step(x_t)``, ``reset()`` and ``state``. It has a copy of the parameters, and
+            dropout doesn't act in it.
+
+        Raises
+        ------
+        TypeError
+            If batch_size is no integer or h_0 no array of the layer's dtype.
+        ValueError
+            If batch_size isn't positive, h_0 of another shape, or the layer bidirectional, as then
+            its output rests on later steps, or on a GPU.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import numba_rnn as nr
+        >>> stream = nr.RNN(8, 64, rng=0).stream()
+        >>> stream.step(np.ones(8, np.float32)).shape
+        (64,)
+        """
+        from .stream import Stream  # it needs the CPU's kernels, which other calls may not
+
+        if self.bidirectional:
+            raise ValueError(
+                "stream takes an RNN with bidirectional=False, got bidirectional=True: its output "
+                "rests on later steps too"
+            )
+        if self.device != "cpu":
+            raise ValueError('stream takes an RNN on the CPU, got one on the GPU: .to("cpu") it')
+        if batch_size is not None:
+            batch_size = validation.positive_int("batch_size", batch_size)
+        stream = Stream(self._stack, self._flat.copy(), self.input_size, batch_size)
+        stream.reset(h_0)
+        return stream
 
     def _enter(self, x: Any, lengths: Any) -> tuple[Form, Any]:
         """Check x and lengths; return the form of the call, and x as rows."""

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import batches
 from ..forks import is_child
 from ..layout import Layout
 from . import dropout as _dropout
@@ -166,8 +167,9 @@ def rnn_forward(
 
 
 def _rnn_forward(
-    layout: Layout, I: int, H: int, D: int, nonlinearity: str, dtype: np.dtype, _: int
-) -> Plan:
+    layout: Layout, I: int, H: int, D: int, nonlinearity: str, dtype: np.dtype, _: int,
+    keeps: bool = False,
+) -> Plan:  # fmt: skip
     N, work, lanes = layout.batch, layout.real_steps * D * H * (I + H), _lanes(dtype)
     parts, blocks, slices = split(layout, work, D, False)
     return Plan(
@@ -175,8 +177,36 @@ def _rnn_forward(
         _layer(layout, I, H, D, nonlinearity, lanes, blocks, slices),
         _sizes(recurrence.forward_scratch(I, H, D, lanes), dtype)
         | _tables(layout, D, blocks, slices, parts),
-        dtype, parts, work, _shape(dtype, N, I, H, D),
+        dtype, parts, work, _shape(dtype, N, I, H, D), keeps,
     )  # fmt: skip
+
+
+class Stepper:
+    """One layer and direction that takes a step at a time, its weights packed once.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (P,)
+        As they are now.
+    places : ndarray of int64, shape (1, 4)
+    N, I, H : int
+    nonlinearity : {"tanh", "relu"}
+    """
+
+    def __init__(
+        self, weights: np.ndarray, places: np.ndarray, N: int, I: int, H: int, nonlinearity: str
+    ) -> None:
+        self._weights, self._places = weights, places
+        one_step = batches.padded(1, N, False)
+        self._plan = _rnn_forward(one_step, I, H, 1, nonlinearity, weights.dtype, 0, keeps=True)
+        x, h, following = (zeros(shape, weights.dtype) for shape in ((N, I), (1, N, H), (1, N, H)))
+        self.step(x, h, following)  # packs
+        self._plan.put(packers=0)
+
+    def step(self, x: np.ndarray, h: np.ndarray, following: np.ndarray) -> None:
+        """From x (N, I) and the state h (1, N, H), fill the state that follows, (1, N, H)."""
+        output = following[0]
+        self._plan.run((self._weights, self._places, x, h, output, following))
 
 
 def rnn_backward(

@@ -117,6 +117,14 @@ class Structure:
             self._fields[self.order[name]] = _address(array)
             self._kept.pop(name, None)
 
+    def put(self, **values: int) -> None:
+        """Change integers."""
+        for name, value in values.items():
+            if PLAIN:
+                setattr(self, name, value)
+            else:
+                self._fields[self.order[name]] = value
+
 
 class _Alias:
     """Memory of a read-only array as Numba wants it: a read-only type would compile anew."""

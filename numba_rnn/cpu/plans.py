@@ -77,6 +77,8 @@ class Plan:
         Multiply-adds.
     shape : hashable
         Work of one kernel and one shape takes the same time for each multiply-add.
+    keeps : bool
+        Whether scratch is kept however large it is.
     """
 
     def __init__(
@@ -89,12 +91,13 @@ class Plan:
         parts: int,
         work: float,
         shape: Hashable,
+        keeps: bool = False,
     ) -> None:
         self._how = kernel, parts, dtype, work, shape
         self._sizes = {name: size for name, size in sizes.items() if size.count}
         self.bytes = sum(size.count * size.dtype.itemsize for size in sizes.values())
         self._again = [name for name, size in self._sizes.items() if size.each_time]
-        self._keeps = self.bytes <= LARGEST
+        self._keeps = keeps or self.bytes <= LARGEST
         if not self._keeps:
             self.bytes = 0
         self.bytes += sum(v.nbytes for v in constants.values() if isinstance(v, np.ndarray))
@@ -128,6 +131,10 @@ class Plan:
         run(kernel, self._p, arrays, parts, dtype, work, shape)
         if not self._keeps:
             self._scratch = {}
+
+    def put(self, **fields: int) -> None:
+        """Change integers of the structure, for all runs from now on."""
+        self._p.put(**fields)
 
 
 class _Kept:
