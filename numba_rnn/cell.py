@@ -106,8 +106,8 @@ class RNNCell(Parametrised):
     def _enter(self, x: Any) -> tuple[Form, Any]:
         """Check x; return the form of the call, and x as rows."""
         form = self._last_form
-        if form is not None and form.fits(x, self._place):
-            return form, form.input_rows(x)
+        if form is not None and (rows := form.rows_if_alike(x)) is not None:
+            return form, rows
         dtype, place, I, H = self.dtype, self._place, self.input_size, self.hidden_size
         x = validation.features("x", x, dtype, I, (("N",), ()), place)
         leading = tuple(x.shape[:-1])
@@ -140,8 +140,8 @@ class RNNCell(Parametrised):
         """
         form, rows = self._enter(x)
         h = form.first_states("h", h)
-        done = self._stack.forward(form.backend, self._flat, rows, h, form.layout, False)
-        return done.outputs[0].reshape(form.output)
+        output, _ = self._stack.run(form.backend, self._flat, rows, h, form.layout)
+        return output.reshape(form.output)
 
     def forward(self, x: A, h: np.ndarray | GpuArray | None = None) -> CellTape[A]:
         """Take one step and keep what backward needs; parameters and errors as in a call.
@@ -157,5 +157,5 @@ class RNNCell(Parametrised):
         state, copy = form.first_states("h", h), form.backend.copy
         if h is not None:
             state = copy(state)  # the tape refers to x alone
-        done = self._stack.forward(form.backend, copy(self._flat), rows, state, form.layout, True)
+        done = self._stack.forward(form.backend, copy(self._flat), rows, state, form.layout)
         return CellTape(done, form, self._shapes)

@@ -65,21 +65,16 @@ class Form:
         """Whether a layer may keep this for its next call."""
         return self.place == CPU and len(self.layout.index) <= LARGEST_KEPT
 
-    def fits(self, x: Any, place: str) -> bool:
-        """Whether x, at a layer's place, is a NumPy array just like the one this was made for."""
-        return (
-            type(x) is np.ndarray
-            and x.shape == self.input
-            and x.dtype == self.dtype
-            and place == self.place
-        )
+    def rows_if_alike(self, x: Any) -> np.ndarray | None:
+        """Return x as rows (R, I) if it is an array just like the one this was made for."""
+        if type(x) is np.ndarray and x.shape == self.input and x.dtype == self.dtype:
+            return x.reshape(self._rows)
+        return None
 
     # --- to rows --------------------------------------------------------------------------------
 
     def input_rows(self, x: Any) -> Any:
         """Return x, which was checked, as rows (R, I)."""
-        if type(x) is np.ndarray and x.flags.carray:  # as most are: needs no copy
-            return x.reshape(self._rows)
         return self.backend.rows(x, self._rows[1])
 
     def first_states(self, name: str, h: Any) -> Any:
@@ -103,9 +98,8 @@ class Form:
             and array.shape == shape
             and array.dtype == self.dtype
             and self.place == CPU
-            and array.flags.carray
-        ):  # as most are: needs no closer look, and no copy
-            return array if shape == inside else array.reshape(inside)
+        ):  # as most are: needs no closer look, and a copy only if it isn't in C order
+            return array.reshape(inside)
         array = validation.shaped(name, array, shape, self.dtype, self.place)
         return self.backend.rows(array, inside[-1]).reshape(inside)
 

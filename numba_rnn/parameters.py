@@ -158,6 +158,7 @@ class Parametrised:
     def _adopt(self, flat: np.ndarray) -> None:
         """Make a vector, on the CPU or a GPU, the memory of the parameters."""
         object.__setattr__(self, "_flat", flat)
+        object.__setattr__(self, "_last_form", None)  # it may have been for another place
         object.__setattr__(self, "_place", dispatch.place(flat))
         object.__setattr__(self, "_views", views(flat, self._shapes))
         object.__setattr__(self, "_flat_view", flat[:])  # ours keeps its shape whatever comes

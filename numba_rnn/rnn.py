@@ -21,6 +21,7 @@ from .tape import Tape
 
 if TYPE_CHECKING:
     from .parameters import Parameter
+    from .stream import Stream
 
 
 class RNN(Parametrised):
@@ -237,11 +238,11 @@ class RNN(Parametrised):
         h_n : ndarray, shape (num_layers·D, N, H)
         """
         form, rows = self._enter(x, lengths)
-        done = self._stack.forward(
+        output, h_n = self._stack.run(
             form.backend, self._flat, rows, form.first_states("h_0", h_0), form.layout,
-            False, self._dropout, self._key(),
+            self._dropout, self._key(),
         )  # fmt: skip
-        return form.pack(done.outputs[0].reshape(form.output)), form.state(done.h_n)
+        return form.pack(output.reshape(form.output)), form.state(h_n)
 
     @overload
     def forward(
@@ -310,15 +311,62 @@ class RNN(Parametrised):
             states = copy(states)  # the tape refers to x alone
         done = self._stack.forward(
             form.backend, copy(self._flat), rows, states, form.layout,
-            True, self._dropout, self._key(),
+            self._dropout, self._key(),
         )  # fmt: skip
         return Tape(done, form, self._shapes)
+
+    def stream(self, batch_size: int | None = None, h_0: np.ndarray | None = None) -> Stream:
+        """Return a stream: the layer takes one step at a time and carries its state along.
+
+        Parameters
+        ----------
+        batch_size : int, optional
+            N, how many sequences are carried along; one alone, without an axis, where left out.
+        h_0 : ndarray, shape (num_layers, N, H), optional
+            Initial states, without N where batch_size is left out; zeros where this is.
+
+        Returns
+        -------
+        Stream
+            With ``step(x_t)``, ``reset()`` and ``state``. It has a copy of the parameters, and
+            dropout doesn't act in it.
+
+        Raises
+        ------
+        TypeError
+            If batch_size is no integer or h_0 no array of the layer's dtype.
+        ValueError
+            If batch_size isn't positive, h_0 of another shape, or the layer bidirectional, as then
+            its output rests on later steps, or on a GPU.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import numba_rnn as nr
+        >>> stream = nr.RNN(8, 64, rng=0).stream()
+        >>> stream.step(np.ones(8, np.float32)).shape
+        (64,)
+        """
+        from .stream import Stream  # it needs the CPU's kernels, which other calls may not
+
+        if self.bidirectional:
+            raise ValueError(
+                "stream takes an RNN with bidirectional=False, got bidirectional=True: its output "
+                "rests on later steps too"
+            )
+        if self.device != "cpu":
+            raise ValueError('stream takes an RNN on the CPU, got one on the GPU: .to("cpu") it')
+        if batch_size is not None:
+            batch_size = validation.positive_int("batch_size", batch_size)
+        stream = Stream(self._stack, self._flat.copy(), self.input_size, batch_size)
+        stream.reset(h_0)
+        return stream
 
     def _enter(self, x: Any, lengths: Any) -> tuple[Form, Any]:
         """Check x and lengths; return the form of the call, and x as rows."""
         form = self._last_form
-        if form is not None and lengths is None and form.fits(x, self._place):
-            return form, form.input_rows(x)
+        if form is not None and lengths is None and (rows := form.rows_if_alike(x)) is not None:
+            return form, rows
         if isinstance(x, PackedSequence):
             form, data = self._packed_form(x, lengths)
         else:
@@ -359,7 +407,7 @@ class RNN(Parametrised):
 
     def _key(self) -> np.uint64 | None:
         """Draw the key of a call's dropout masks; None where nothing is dropped."""
-        if not (self.training and self._dropout > 0 and self.num_layers > 1):
+        if not self._dropout or not self.training or self.num_layers == 1:
             return None
         with self._drawing:
             return np.uint64(self._rng.integers(2**63))

@@ -9,6 +9,7 @@ Symbols: S = num_layers·D states, P parameters, R rows, N samples, I input size
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -45,11 +46,10 @@ class Stack:
         x: Any,
         h_0: Any,
         layout: Layout,
-        keep: bool,
         dropout: float = 0.0,
         key: np.uint64 | None = None,
     ) -> Pass:
-        """Run all layers.
+        """Run all layers, and keep what backward needs.
 
         Parameters
         ----------
@@ -59,14 +59,34 @@ class Stack:
         x : ndarray, shape (R, I)
         h_0 : ndarray, shape (S, N, H)
         layout : Layout
-        keep : bool
-            Whether the outputs of all layers are wanted, as backward needs them, or the last alone.
         dropout : float
         key : np.uint64 or None
             What the dropout masks are made from; None where nothing is dropped.
         """
+        outputs: list[Any] = []
+        _, h_n = self.run(backend, weights, x, h_0, layout, dropout, key, outputs.append)
+        return Pass(self, backend, weights, x, h_0, layout, dropout, key, outputs, h_n)
+
+    def run(
+        self,
+        backend: Any,
+        weights: Any,
+        x: Any,
+        h_0: Any,
+        layout: Layout,
+        dropout: float = 0.0,
+        key: np.uint64 | None = None,
+        keep: Callable[[Any], None] | None = None,
+    ) -> tuple[Any, Any]:
+        """Run all layers; parameters as in `forward`, and `keep` is given each layer's output.
+
+        Returns
+        -------
+        output : ndarray, shape (R, D·H)
+            Of the last layer.
+        h_n : ndarray, shape (S, N, H)
+        """
         h_n = backend.empty(h_0.shape, h_0.dtype)
-        outputs = []
         H, D, f = self.hidden_size, self.directions, self.nonlinearity
         below, w, begin, end = x, weights, h_0, h_n
         for k, (span, states, table) in enumerate(self._parts):
@@ -75,11 +95,9 @@ class Stack:
                 if k > 0 and key is not None:
                     below = backend.dropout(below, dropout, key, k)
             below = backend.rnn_forward(below, begin, end, w, table, layout, H, D, f)
-            if keep:
-                outputs.append(below)
-        if not keep:
-            outputs.append(below)
-        return Pass(self, backend, weights, x, h_0, layout, dropout, key, outputs, h_n)
+            if keep is not None:
+                keep(below)
+        return below, h_n
 
 
 @dataclass(eq=False, slots=True)
@@ -94,13 +112,13 @@ class Pass:
     layout: Layout
     dropout: float
     key: np.uint64 | None  # of the dropout masks; None where nothing was dropped
-    outputs: list[Any]  # of each layer, or of the last alone, before dropout: (R, D·H)
+    outputs: list[Any]  # of each layer before dropout: (R, D·H)
     h_n: Any  # (S, N, H)
 
     def backward(
         self, grad_output: Any | None, grad_h_n: Any | None, state_gradients: bool = False
     ) -> tuple[Any, Any, Any, list[Any] | None]:
-        """Run all layers backward, last first; the outputs of all must have been kept.
+        """Run all layers backward, last first.
 
         Parameters
         ----------

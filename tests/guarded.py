@@ -15,7 +15,7 @@ import pkgutil
 import random
 import resource
 import sys
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from contextlib import ExitStack
 from importlib import import_module
 from typing import NamedTuple
@@ -62,8 +62,17 @@ class Guarded(ExitStack):
         super().__init__()
         self.placement, self.used, self.addresses = placement, [], set()
         self.enter_context(patch.object(Twins, "__call__", lambda *given: self.call(*given)))
+        self.enter_context(
+            patch.object(
+                Twins,
+                "alone",
+                lambda kernel, p, dtype, release: (
+                    lambda *arrays: self.call(kernel, p, arrays, dtype, False, release)
+                ),
+            )
+        )
         self.enter_context(patch.object(plans, "scratch", self.scratch))
-        self.enter_context(patch.object(plans, "_plans", OrderedDict()))
+        self.enter_context(patch.object(plans, "_plans", {}))
         self.enter_context(patch.object(plans, "_bytes", 0))
         self.enter_context(patch.object(cpu, "empty", unwritten))
         self.callback(self.free_rooms)

@@ -41,7 +41,7 @@ CLASSES = _classes()
 
 
 def test_the_suite_is_complete():
-    wanted = {"Forward", "Training", "Lengths", "Cell", "TrainingFloat64"}
+    wanted = {"Forward", "Training", "Lengths", "Cell", "Stream", "TrainingFloat64"}
     wanted |= {"FirstCall", "Import", "Memory"}
     assert wanted <= {benchmark.__name__ for benchmark in CLASSES}
 
@@ -78,6 +78,8 @@ def test_the_comparison_on_vowels_runs(torch):
     [
         (("busy.py", "--repeats", "1", "--seconds", "0.1"), "0 busy, (100, 32, 8, 64): 1 thread "),
         (("new_lengths.py", "--rounds", "1"), "(1000, 8, 4, 32) forward: kept "),
+        (("second_thread.py", "--rounds", "1", "--calls", "1"), "two threads' time over one's"),
+        (("latency.py", "--rounds", "1", "--calls", "10"), "One step, I = 8, H = 64, float32: "),
     ],
 )
 def test_a_script_runs(command, first):

@@ -1,4 +1,4 @@
-"""What is called step by step, or beside the RNN: the cell and the linear layer."""
+"""What is called step by step, or beside the RNN: cell, stream and linear layer."""
 
 from __future__ import annotations
 
@@ -24,6 +24,22 @@ class Cell:
 
     def time_training_step(self, batch, dtype):
         self.cell.forward(self.x, self.h).backward(self.h)
+
+
+class Stream:
+    """One step, the state carried along."""
+
+    param_names = ("batch", "num_layers")
+    params = ([1, 32], [1, 3])
+
+    def setup(self, batch, num_layers):
+        """Make the stream and take a step."""
+        self.stream = nr.RNN(8, 64, num_layers, rng=0).stream(batch)
+        self.x = np.ones((batch, 8), np.float32)
+        self.time_step(batch, num_layers)
+
+    def time_step(self, batch, num_layers):
+        self.stream.step(self.x)
 
 
 class Linear:

@@ -24,15 +24,15 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import get_num_threads
 
+from .. import batches
 from ..forks import is_child
 from ..layout import Layout
 from . import dropout as _dropout
 from . import linear, recurrence
 from .marks import APART
-from .native import PLAIN, as_writeable
-from .parallel import packers, run, split, threads
+from .native import PLAIN, as_kernels_want
+from .parallel import PACKING, counted, packers, run, split, threads
 from .plans import Plan, Size, with_plan
 from .products import ROWS_AT_ONCE, padded, product_size
 from .vectors import LANES, RELU, TANH
@@ -43,13 +43,9 @@ F = {"tanh": TANH, "relu": RELU}
 
 def rows(array: np.ndarray, features: int) -> np.ndarray:
     """Return an array's memory as rows, shape (R, features); a copy only where it must be one."""
-    if type(array) is not np.ndarray:
-        array = np.asarray(array)
+    array = np.asarray(array)
     if not array.flags.carray:  # C order, aligned and writeable
-        if not (array.flags.c_contiguous and array.flags.aligned):
-            array = np.array(array, order="C")
-        elif not array.flags.writeable:
-            array = as_writeable(array)
+        array = as_kernels_want(array)
     return array.reshape(array.size // features, features)
 
 
@@ -162,20 +158,55 @@ def rnn_forward(
     if len(layout.empty):  # no step: the state stays as it is
         h_n[:, layout.empty] = h_0[:, layout.empty]
 
-    def make() -> Plan:
-        N, work, lanes = layout.batch, layout.real_steps * D * H * (I + H), _lanes(dtype)
-        parts, blocks, slices = split(layout, work, D, False)
-        return Plan(
-            recurrence.rnn_forward, recurrence.Forward,
-            _layer(layout, I, H, D, nonlinearity, lanes, blocks, slices),
-            _sizes(recurrence.forward_scratch(I, H, D, lanes), dtype)
-            | _tables(layout, D, blocks, slices, parts),
-            dtype, parts, work, _shape(dtype, N, I, H, D),
-        )  # fmt: skip
-
-    key = (layout, I, H, D, nonlinearity, dtype, get_num_threads())
-    with_plan(key, make, (weights, places, x, h_0, output, h_n))
+    count = counted(D * H * (I + H) * max(layout.real_steps, PACKING))
+    with_plan(
+        (weights, places, x, h_0, output, h_n),
+        _rnn_forward, layout, I, H, D, nonlinearity, dtype, count,
+    )  # fmt: skip
     return output
+
+
+def _rnn_forward(
+    layout: Layout, I: int, H: int, D: int, nonlinearity: str, dtype: np.dtype, _: int,
+    keeps: bool = False,
+) -> Plan:  # fmt: skip
+    N, work, lanes = layout.batch, layout.real_steps * D * H * (I + H), _lanes(dtype)
+    parts, blocks, slices = split(layout, work, D, False)
+    return Plan(
+        recurrence.rnn_forward, recurrence.Forward,
+        _layer(layout, I, H, D, nonlinearity, lanes, blocks, slices),
+        _sizes(recurrence.forward_scratch(I, H, D, lanes), dtype)
+        | _tables(layout, D, blocks, slices, parts),
+        dtype, parts, work, _shape(dtype, N, I, H, D), keeps,
+    )  # fmt: skip
+
+
+class Stepper:
+    """One layer and direction that takes a step at a time, its weights packed once.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (P,)
+        As they are now.
+    places : ndarray of int64, shape (1, 4)
+    N, I, H : int
+    nonlinearity : {"tanh", "relu"}
+    """
+
+    def __init__(
+        self, weights: np.ndarray, places: np.ndarray, N: int, I: int, H: int, nonlinearity: str
+    ) -> None:
+        self._weights, self._places = weights, places
+        one_step = batches.padded(1, N, False)
+        self._plan = _rnn_forward(one_step, I, H, 1, nonlinearity, weights.dtype, 0, keeps=True)
+        x, h, following = (zeros(shape, weights.dtype) for shape in ((N, I), (1, N, H), (1, N, H)))
+        self.step(x, h, following)  # packs
+        self._plan.put(packers=0)
+
+    def step(self, x: np.ndarray, h: np.ndarray, following: np.ndarray) -> None:
+        """From x (N, I) and the state h (1, N, H), fill the state that follows, (1, N, H)."""
+        output = following[0]
+        self._plan.run((self._weights, self._places, x, h, output, following))
 
 
 def rnn_backward(
@@ -220,31 +251,35 @@ def rnn_backward(
     if grad_h_n is None:
         grad_h_n = zeros(dh_0.shape, dtype)
 
-    def make() -> Plan:
-        N, work, lanes = layout.batch, 2 * layout.real_steps * D * H * (I + H), _lanes(dtype)
-        parts, blocks, slices = split(layout, work, D, True)
-        rows, later, earlier, first, sample = layout.transitions(False)
-        constants = {
-            "parts": parts, "steps": len(rows), "successions": len(later), "starts": len(first),
-            "rows": rows, "earlier": earlier, "later": later, "first": first,
-            "first_in_reverse": layout.transitions(True)[3], "sample": sample,
-            "one_row": one_row, "keep": state_gradients,
-            "product_size": product_size(max(padded(H, lanes), padded(I, lanes)), lanes),
-        }  # fmt: skip
-        return Plan(
-            recurrence.rnn_backward, recurrence.Backward,
-            constants | _layer(layout, I, H, D, nonlinearity, lanes, blocks, slices),
-            _sizes(recurrence.backward_scratch(N, I, H, D, slices, parts, lanes), dtype)
-            | _tables(layout, D, blocks, slices, parts),
-            dtype, parts, work, _shape(dtype, N, I, H, D),
-        )  # fmt: skip
-
-    key = (layout, I, H, D, nonlinearity, dtype, get_num_threads(), one_row, state_gradients)
+    count = counted(D * H * (I + H) * max(2 * layout.real_steps, PACKING))
     with_plan(
-        key, make,
         (weights, places, x, h_0, output, grad_output, grad_h_n, dx, dh_0, gradients, dh, delta),
+        _rnn_backward, layout, I, H, D, nonlinearity, dtype, count, one_row, state_gradients,
     )  # fmt: skip
     return dx, dh if state_gradients else None
+
+
+def _rnn_backward(
+    layout: Layout, I: int, H: int, D: int, nonlinearity: str, dtype: np.dtype, _: int,
+    one_row: bool, state_gradients: bool,
+) -> Plan:  # fmt: skip
+    N, work, lanes = layout.batch, 2 * layout.real_steps * D * H * (I + H), _lanes(dtype)
+    parts, blocks, slices = split(layout, work, D, True)
+    rows, later, earlier, first, sample = layout.transitions(False)
+    constants = {
+        "parts": parts, "steps": len(rows), "successions": len(later), "starts": len(first),
+        "rows": rows, "earlier": earlier, "later": later, "first": first,
+        "first_in_reverse": layout.transitions(True)[3], "sample": sample,
+        "one_row": one_row, "keep": state_gradients,
+        "product_size": product_size(max(padded(H, lanes), padded(I, lanes)), lanes),
+    }  # fmt: skip
+    return Plan(
+        recurrence.rnn_backward, recurrence.Backward,
+        constants | _layer(layout, I, H, D, nonlinearity, lanes, blocks, slices),
+        _sizes(recurrence.backward_scratch(N, I, H, D, slices, parts, lanes), dtype)
+        | _tables(layout, D, blocks, slices, parts),
+        dtype, parts, work, _shape(dtype, N, I, H, D),
+    )  # fmt: skip
 
 
 def _map(M: int, I: int, O: int, has_bias: bool, lanes: int, parts: int) -> dict[str, Any]:
@@ -261,19 +296,20 @@ def linear_forward(x: np.ndarray, weights: np.ndarray, out_features: int) -> np.
     has_bias = weights.size > O * I
     y = empty((M, O), dtype)
 
-    def make() -> Plan:
-        work, lanes = M * I * O, _lanes(dtype)
-        parts = threads(work)
-        return Plan(
-            linear.linear_forward, linear.Forward, _map(M, I, O, has_bias, lanes, parts),
-            _sizes(linear.forward_scratch(I, O, lanes), dtype)
-            | {"row_tables": Size(3 * parts * ROWS_AT_ONCE, INT)},
-            dtype, parts, work, _shape(dtype, M, I, O),
-        )  # fmt: skip
-
-    key = (linear.linear_forward, M, I, O, has_bias, dtype, get_num_threads())
-    with_plan(key, make, (x, weights, y))
+    count = counted(I * O * max(M, PACKING))
+    with_plan((x, weights, y), _linear_forward, M, I, O, has_bias, dtype, count)
     return y
+
+
+def _linear_forward(M: int, I: int, O: int, has_bias: bool, dtype: np.dtype, _: int) -> Plan:
+    work, lanes = M * I * O, _lanes(dtype)
+    parts = threads(work)
+    return Plan(
+        linear.linear_forward, linear.Forward, _map(M, I, O, has_bias, lanes, parts),
+        _sizes(linear.forward_scratch(I, O, lanes), dtype)
+        | {"row_tables": Size(3 * parts * ROWS_AT_ONCE, INT)},
+        dtype, parts, work, _shape(dtype, M, I, O),
+    )  # fmt: skip
 
 
 def linear_backward(
@@ -284,21 +320,25 @@ def linear_backward(
     has_bias = weights.size > O * I
     dx, gradients = empty((M, I), dtype), zeros(weights.shape, dtype)
 
-    def make() -> Plan:
-        work, lanes = 2 * M * I * O, _lanes(dtype)
-        parts = threads(work)
-        return Plan(
-            linear.linear_backward, linear.Backward,
-            _map(M, I, O, has_bias, lanes, parts)
-            | {"product_size": product_size(padded(I, lanes), lanes)},
-            _sizes(linear.backward_scratch(I, O, parts, lanes), dtype)
-            | {"row_tables": Size(3 * parts * ROWS_AT_ONCE, INT)},
-            dtype, parts, work, _shape(dtype, M, I, O),
-        )  # fmt: skip
-
-    key = (linear.linear_backward, M, I, O, has_bias, dtype, get_num_threads())
-    with_plan(key, make, (x, weights, grad_output, dx, gradients))
+    count = counted(I * O * max(2 * M, PACKING))
+    with_plan(
+        (x, weights, grad_output, dx, gradients),
+        _linear_backward, M, I, O, has_bias, dtype, count,
+    )  # fmt: skip
     return dx, gradients
+
+
+def _linear_backward(M: int, I: int, O: int, has_bias: bool, dtype: np.dtype, _: int) -> Plan:
+    work, lanes = 2 * M * I * O, _lanes(dtype)
+    parts = threads(work)
+    return Plan(
+        linear.linear_backward, linear.Backward,
+        _map(M, I, O, has_bias, lanes, parts)
+        | {"product_size": product_size(padded(I, lanes), lanes)},
+        _sizes(linear.backward_scratch(I, O, parts, lanes), dtype)
+        | {"row_tables": Size(3 * parts * ROWS_AT_ONCE, INT)},
+        dtype, parts, work, _shape(dtype, M, I, O),
+    )  # fmt: skip
 
 
 def dropout(x: np.ndarray, probability: float, key: int, layer: int) -> np.ndarray:

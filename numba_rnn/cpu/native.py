@@ -25,6 +25,7 @@ import inspect
 import os
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, ClassVar
 
 import llvmlite.binding
@@ -116,6 +117,14 @@ class Structure:
             self._fields[self.order[name]] = _address(array)
             self._kept.pop(name, None)
 
+    def put(self, **values: int) -> None:
+        """Change integers."""
+        for name, value in values.items():
+            if PLAIN:
+                setattr(self, name, value)
+            else:
+                self._fields[self.order[name]] = value
+
 
 class _Alias:
     """Memory of a read-only array as Numba wants it: a read-only type would compile anew."""
@@ -125,8 +134,13 @@ class _Alias:
         self.__array_interface__ = array.__array_interface__ | {"data": (_address(array), False)}
 
 
-def as_writeable(array: np.ndarray) -> np.ndarray:
-    """Return an array for a kernel, which writes to those alone that it is given to write to."""
+def as_kernels_want(array: np.ndarray) -> np.ndarray:
+    """Return an array in C order, aligned and, so it seems, writeable.
+
+    Kernels write to those alone that they are given to write to, which are so already.
+    """
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        return np.array(array, order="C")
     return array if array.flags.writeable else np.asarray(_Alias(array))
 
 
@@ -393,8 +407,15 @@ class Twins:
         entry = self.make(dtype, parallel)
         try:
             entry(p.address, release, *arrays)
-        except TypeError:  # before anything has run: some of them can't be written to
-            entry(p.address, release, *map(as_writeable, arrays))
+        except TypeError:  # before anything has run: some are not as they should be
+            entry(p.address, release, *map(as_kernels_want, arrays))
+
+    def alone(self, p: Structure, dtype: np.dtype, release: bool) -> Callable[..., None]:
+        """Return the twin for one thread, bound to a structure: a function of its arrays."""
+        if PLAIN:
+            return lambda *arrays: self(p, arrays, dtype, False, release)
+        p._fields[0] = False
+        return partial(self.make(dtype, False), p.address, release)
 
     def make(self, dtype: np.dtype, parallel: bool) -> Callable:
         """Compile a twin, or load it from the cache, with all that it calls."""

@@ -81,6 +81,16 @@ def threads(work: float) -> int:
     return available()
 
 
+def counted(work: float) -> int:
+    """How many threads Numba has, where a piece of work is so large that a plan rests on it."""
+    return 1 if work < WORTH_A_LAUNCH else numba.get_num_threads()
+
+
+def releases(work: float) -> bool:
+    """Whether other threads of Python may run during so many multiply-adds."""
+    return work >= WORTH_RELEASING
+
+
 def packers(numbers: int) -> int:
     """How many threads are worth packing so many numbers of a matrix."""
     return threads(PACKING * numbers)
@@ -133,7 +143,7 @@ def run(
     shape : hashable
         Work of one kernel and one shape takes the same time for each multiply-add.
     """
-    release = work >= WORTH_RELEASING
+    release = releases(work)
     if parts == 1 or is_child():  # what was planned may have been the parent's plan
         kernel(p, arrays, dtype, False, release)
         return

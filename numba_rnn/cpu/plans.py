@@ -2,27 +2,28 @@
 
 A plan is a structure whose sizes, split and tables are filled in, with scratch memory where that
 is small. A call takes it out, so that no other thread has it at the same time, points it to its
-arrays, runs it and puts it back.
+arrays, runs it and puts it back. Taking and putting back are single operations of a list, which
+need no lock; a lock is taken where a plan is new.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .native import Structure, Twins
-from .parallel import run
+from .native import Structure, Twins, as_kernels_want
+from .parallel import releases, run
 
-# Plans that are kept, what they hold in bytes together, and the most that one may hold.
-PLANS, BYTES, LARGEST = 64, 4 << 20, 1 << 20
+# Keys whose plans are kept, what these hold in bytes together, the most that one may hold, and how
+# many of one key are kept for threads that compute at once.
+PLANS, BYTES, LARGEST, ALIKE = 64, 4 << 20, 1 << 20, 8
 
-_plans: OrderedDict[Hashable, Plan] = OrderedDict()
+_plans: dict[Hashable, _Kept] = {}
 _bytes = 0
 _counting = threading.RLock()  # a signal handler may compute too
 
@@ -76,6 +77,8 @@ class Plan:
         Multiply-adds.
     shape : hashable
         Work of one kernel and one shape takes the same time for each multiply-add.
+    keeps : bool
+        Whether scratch is kept however large it is.
     """
 
     def __init__(
@@ -88,51 +91,97 @@ class Plan:
         parts: int,
         work: float,
         shape: Hashable,
+        keeps: bool = False,
     ) -> None:
         self._how = kernel, parts, dtype, work, shape
         self._sizes = {name: size for name, size in sizes.items() if size.count}
         self.bytes = sum(size.count * size.dtype.itemsize for size in sizes.values())
         self._again = [name for name, size in self._sizes.items() if size.each_time]
-        self._keeps = self.bytes <= LARGEST
+        self._keeps = keeps or self.bytes <= LARGEST
         if not self._keeps:
             self.bytes = 0
         self.bytes += sum(v.nbytes for v in constants.values() if isinstance(v, np.ndarray))
         nothing = dict.fromkeys(sizes, np.zeros(1, np.int64))
         self._p = structure(**constants, **nothing)
+        self._scratch: dict[str, np.ndarray] = {}
+        # What a call of a plan for one thread that keeps its scratch comes down to.
+        self._alone = None
+        if parts == 1 and self._keeps:
+            self._allocate()
+            self._alone = kernel.alone(self._p, dtype, releases(work))
+
+    def _allocate(self) -> None:
         self._scratch = scratch(self._sizes)
         self._p.point(self._scratch)
-        self._is_new = True
 
     def run(self, arrays: tuple[np.ndarray, ...]) -> None:
         """Run the kernel on the arrays of a call."""
-        if not self._is_new:
-            if not self._scratch:
-                self._scratch = scratch(self._sizes)
-                self._p.point(self._scratch)
-            elif self._again:
-                for name in self._again:
-                    self._scratch[name][:] = 0
-        self._is_new = False
+        if self._alone is not None:
+            try:
+                self._alone(*arrays)
+            except TypeError:  # before anything has run: some are not as they should be
+                self._alone(*map(as_kernels_want, arrays))
+            return
+        if not self._scratch:
+            self._allocate()
+        else:
+            for name in self._again:
+                self._scratch[name][:] = 0
         kernel, parts, dtype, work, shape = self._how
         run(kernel, self._p, arrays, parts, dtype, work, shape)
         if not self._keeps:
             self._scratch = {}
 
+    def put(self, **fields: int) -> None:
+        """Change integers of the structure, for all runs from now on."""
+        self._p.put(**fields)
 
-def with_plan(key: Hashable, make: Callable[[], Plan], arrays: tuple[np.ndarray, ...]) -> None:
-    """Run the plan of a key, or one that is made for it."""
+
+class _Kept:
+    """The plans of one key: as many as were at work at once, without those that are at work."""
+
+    __slots__ = ("bytes", "count", "spare", "used")
+
+    def __init__(self) -> None:
+        self.spare: list[Plan] = []
+        self.bytes, self.count, self.used = 0, 0, False
+
+
+def with_plan(arrays: tuple[np.ndarray, ...], make: Callable[..., Plan], *key: Hashable) -> None:
+    """Run the plan ``make(*key)`` on arrays: one that was kept, or a new one."""
+    kept = _plans.get((make, key))
+    try:
+        plan = kept.spare.pop()
+    except (AttributeError, IndexError):  # there is none, or other threads have them
+        plan = make(*key)
+        plan.run(arrays)
+        _keep((make, key), plan)
+        return
+    kept.used = True
+    try:
+        plan.run(arrays)
+    finally:
+        kept.spare.append(plan)
+
+
+def _keep(key: Hashable, plan: Plan) -> None:
+    """Keep a new plan; others go, the oldest first of those not used since this was last asked."""
     global _bytes
+    if plan.bytes > LARGEST:
+        return
     with _counting:
-        plan = _plans.pop(key, None)
-        if plan is not None:
-            _bytes -= plan.bytes
-    if plan is None:
-        plan = make()
-    plan.run(arrays)
-    with _counting:
-        if key in _plans or plan.bytes > LARGEST:  # another thread put its own there; too large
+        kept = _plans.setdefault(key, _Kept())
+        if kept.count == ALIKE:
             return
-        _plans[key] = plan
+        kept.count += 1
+        kept.bytes += plan.bytes
         _bytes += plan.bytes
-        while _plans and (len(_plans) > PLANS or _bytes > BYTES):
-            _bytes -= _plans.popitem(last=False)[1].bytes
+        kept.spare.append(plan)
+        while len(_plans) > PLANS or _bytes > BYTES:
+            oldest = next(iter(_plans))
+            kept = _plans.pop(oldest)
+            if kept.used:
+                kept.used = False
+                _plans[oldest] = kept
+            else:
+                _bytes -= kept.bytes

@@ -89,9 +89,7 @@ class Network:
         passes = []
         for index, layout, is_last in series.chunks(truncation):
             keep = is_last or self.pooling != "last"  # or else nothing flows back to here
-            done = self._forward(
-                x.rows.take(index, axis=0), layout, h[:, : layout.batch].copy(), keep
-            )
+            done = self._forward(x.rows.take(index, axis=0), layout, h[:, : layout.batch].copy())
             if not is_last:
                 h[:, : layout.batch] = done.h_n
             if self.pooling is None:
@@ -137,13 +135,16 @@ class Network:
             lengths = x.lengths[batch]
             index, layout = pack(x.starts[batch], lengths)
             h_0 = self._no_states(len(batch))
-            done = self._forward(x.rows.take(index, axis=0), layout, h_0, keep=False)
+            rows, rnn = x.rows.take(index, axis=0), self.rnn
+            output, h_n = rnn._stack.run(
+                self._backend, self._rnn_weights, rows, h_0, layout, rnn.dropout, rnn._key()
+            )
             if self.pooling is None:
-                out[pack(place[batch], lengths)[0]] = self._readout(done.outputs[-1])
+                out[pack(place[batch], lengths)[0]] = self._readout(output)
             elif self.pooling == "last":
-                out[batch] = self._readout(self._last(done.h_n))
+                out[batch] = self._readout(self._last(h_n))
             else:
-                pool = POOLS[self.pooling](done.outputs[-1], [layout], lengths)
+                pool = POOLS[self.pooling](output, [layout], lengths)
                 out[batch] = self._readout(pool.value)
         return out
 
@@ -153,13 +154,12 @@ class Network:
         states = self.rnn.num_layers * self.rnn._directions
         return self._backend.zeros((states, batch, self.rnn.hidden_size), self.weights.dtype)
 
-    def _forward(self, x: np.ndarray, layout: Layout, h_0: np.ndarray, keep: bool) -> Pass:
+    def _forward(self, x: np.ndarray, layout: Layout, h_0: np.ndarray) -> Pass:
         """Go through the RNN with a batch, or with a chunk of its steps."""
         rnn = self.rnn
         return rnn._stack.forward(
-            self._backend, self._rnn_weights, x, h_0, layout,
-            keep, rnn.dropout, rnn._key(),
-        )  # fmt: skip
+            self._backend, self._rnn_weights, x, h_0, layout, rnn.dropout, rnn._key()
+        )
 
     def _readout(self, x: np.ndarray) -> np.ndarray:
         return self._backend.linear_forward(x, self._head_weights, self.head.out_features)

@@ -35,6 +35,7 @@ from .training import (
     optimizer_state,
     rmsprop_options,
     sgd_options,
+    writeable_array,
 )
 from .values import (
     NONLINEARITIES,
@@ -94,4 +95,5 @@ __all__ = [
     "state",
     "total_length",
     "unmasked",
+    "writeable_array",
 ]
