@@ -8,6 +8,7 @@ generic: a block a sample, and w_hh is read from memory at every step; what the 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 from .lanes import TEAM, Split
@@ -47,6 +48,7 @@ class Plan(NamedTuple):
     directions: int = 1
 
 
+@cache
 def choose(gpu: Gpu, H: int, N: int, D: int, itemsize: int, only: str | None = None) -> Plan:
     """Choose the kernels for a layer.
 

@@ -15,7 +15,7 @@ import numba_rnn.cuda
 from numba_rnn.cuda import dropout, generic, grid, persistent, products, steps
 from numba_rnn.cuda.choice import choose
 from numba_rnn.cuda.lanes import Split
-from numba_rnn.cuda.toolkit import Gpu, configured
+from numba_rnn.cuda.toolkit import Gpu
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 CAPABILITIES = [(7, 5), (8, 0), (9, 0), (10, 0)]
@@ -132,12 +132,6 @@ def test_the_grids_barrier():
     assert parts[start : start + 4] == ["bar.sync", "membar.gl", count, look]
     assert set(parts[start + 4 : -2]) <= {look}
     assert parts[-2:] == ["membar.gl", "bar.sync"]
-
-
-def test_small_grids_are_no_reason_to_warn():
-    """Numba warns of grids below 128 blocks, which a small batch is."""
-    launch = configured(generic.forward(F32), 1, 32, 0, 0)
-    assert launch.griddim == (1, 1, 1)
 
 
 @pytest.mark.parametrize(
