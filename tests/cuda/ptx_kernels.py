@@ -81,7 +81,7 @@ def test_kernels_with_a_split_compile_for_all(build, letters):
     ("H", "N", "dtype"),
     [
         (128, 64, F32), (224, 300, F32), (256, 64, F32), (192, 16, F64),
-        (512, 64, F32), (2048, 64, F32), (1024, 1, F64),
+        (512, 64, F32), (1024, 64, F32), (2048, 64, F32), (1024, 1, F64),
     ],
     ids=str,
 )  # fmt: skip
@@ -173,6 +173,14 @@ def test_choice_by_name():
         assert choose(H100, 128, 64, 1, 4, kind).kind == kind
     with pytest.raises(ValueError, match="no persistent kernel for hidden size 500"):
         choose(H100, 500, 64, 1, 4, "persistent")
+
+
+def test_few_lanes_where_they_were_measured_to_be_quicker():
+    for H, N, itemsize, lanes in (
+        (192, 64, 4, 8), (193, 64, 4, 4), (256, 64, 4, 4), (256, 133, 4, 8), (192, 64, 8, 8),
+        (600, 64, 4, 16), (1024, 64, 4, 16), (2048, 64, 4, 32), (1024, 1, 8, 32),
+    ):  # fmt: skip
+        assert choose(H100, H, N, 1, itemsize).split.lanes == lanes
 
 
 def test_many_samples_share_blocks():
