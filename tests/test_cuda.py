@@ -1,13 +1,16 @@
-"""The CUDA backend without a GPU: each file of `tests/cuda` in a process of its own.
+"""The CUDA backend: each file of `tests/cuda` in a process of its own.
 
-Those named sim_ run kernels in Numba's simulator, those named ptx_ compile them for real.
+Those named sim_ run kernels in Numba's simulator, those named ptx_ compile them for real; neither
+needs a GPU. Where there is one, those named gpu_ run, and on it those of ON_GPU too.
 """
 
 import os
 import subprocess
 import sys
+from functools import cache
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 from processes import TESTS, environment, python
 
@@ -19,6 +22,15 @@ needs_numba_cuda = pytest.mark.skipif(
 SIMULATED, COMPILED = (
     sorted(path.name for path in (TESTS / "cuda").glob(f"{kind}_*.py")) for kind in ("sim", "ptx")
 )
+
+ON_GPU = ["sim_kernels.py", "sim_layers.py", "sim_training.py"]
+LIBRARIES = "gpu_libraries.py"
+
+
+@cache
+def gpu():
+    """Whether there is one here."""
+    return python("from numba import cuda; print(cuda.is_available())").strip() == "True"
 
 
 def run(name, **variables):
@@ -45,8 +57,19 @@ def test_compiled_without_a_gpu(name):
     run(name, NUMBA_ENABLE_CUDASIM=None)
 
 
+@needs_numba_cuda
+@pytest.mark.parametrize("name", [*ON_GPU, LIBRARIES])
+def test_on_a_gpu(name):
+    if not gpu():
+        pytest.skip("there is no GPU here")
+    if name == LIBRARIES and not (find_spec("torch") and find_spec("cupy")):
+        pytest.skip("torch and CuPy are not installed")
+    run(name, NUMBA_ENABLE_CUDASIM=None)
+
+
 def test_files_are_found():
-    assert {"sim_layers.py", "sim_training.py", "sim_libraries.py"} <= set(SIMULATED)
+    assert {*ON_GPU, "sim_libraries.py"} <= set(SIMULATED)
+    assert (TESTS / "cuda" / LIBRARIES).exists()
     assert "ptx_training.py" in COMPILED
 
 
@@ -114,8 +137,25 @@ def test_without_numba_cuda_the_error_names_the_extra():
 
 @needs_numba_cuda
 def test_without_a_driver_the_error_says_so():
-    if python("from numba import cuda; print(cuda.is_available())").strip() == "True":
+    if gpu():
         pytest.skip("there is a GPU here")
     printed = python(ASK.format(error="RuntimeError"))
     for word in ("NVIDIA GPU", "driver", "numba-cuda[cu13]"):
+        assert word in printed
+
+
+OF_ANOTHER_TIME = """
+import numpy as np
+import numba_rnn as nr
+import numba_rnn.cuda.toolkit
+nr.RNN(2, 3, rng=0)(np.zeros((1, 1, 2), np.float32))  # imports what others import late
+np.__dict__.pop("row_stack", None)  # which NumPy 2.5 hasn't got
+"""
+
+
+@needs_numba_cuda
+@pytest.mark.skipif(not hasattr(np, "row_stack"), reason="this NumPy has none: the case itself")
+def test_a_numpy_that_numba_cuda_does_not_work_with_is_named():
+    printed = python(OF_ANOTHER_TIME + ASK.format(error="RuntimeError"))
+    for word in ("numba-cuda", f"NumPy {np.__version__}", "row_stack", "pip install 'numpy<2.5'"):
         assert word in printed

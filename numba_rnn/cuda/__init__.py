@@ -5,6 +5,8 @@
     toolkit.py      what the kernels need of Numba's CUDA target
     choice.py       which kernels walk through time: the one place that decides
     walk.py         their launches
+    launching.py    how a kernel is launched, and what it is given
+    step.py         the equations of one step, which all walks share
     generic.py      any shape and dtype, a block a sample
     persistent.py   w_hh in the registers and shared memory of one block
     grid.py         w_hh spread over the blocks of a grid, which meet after every step

@@ -13,17 +13,17 @@ from . import dropout as _dropout
 from . import losses, memory, optim, toolkit
 from .activation import F
 from .choice import choose
-from .generic import GRAD_H_N, GRAD_OUTPUT, KEEP, PADDED
+from .libraries import NUMBA
 from .products import (
     add_rows,
     column_sums,
-    flat,
     matmul,
     matrix,
     real_rows,
     stack,
     states_before,
 )
+from .step import GRAD_H_N, GRAD_OUTPUT, KEEP, PADDED
 from .walk import Walk
 
 
@@ -72,17 +72,13 @@ class Backend:
         """dL/dh_t of all layers, (R, D·H) each, as one array (num_layers·D, *leading, H)."""
         return memory.time_major(self.library, states, leading, H, swap)
 
-    def _flat(self, array: Any) -> Any:
-        """The memory of an array as kernels get it: a vector."""
-        return flat(self.library.memory(self.library.own(array)))
-
     def _index(self, layout: Layout) -> Any:
         """A layout's index on the device: the one thing that is copied there, once a layout."""
         stream = self.library.stream()
         key = toolkit.device_number(), int(stream)
         found = self._indices.setdefault(layout, {})
         if key not in found:
-            found[key] = toolkit.upload(layout.index, stream)
+            found[key] = NUMBA.vector(toolkit.upload(layout.index, stream))
         return found[key]
 
     # The arguments of the following are those of `numba_rnn.cpu`.
@@ -110,11 +106,11 @@ class Backend:
         if layout.batch == 0:
             return output
         w_ih, _, _, stride = _places(places)
-        out, w = self._flat(output), self._flat(weights)
+        out, w = library.vector(output), library.vector(weights)
         both = stack(library, w, w_ih, stride, D, H, I)
-        matmul(library, matrix(self._flat(x), 0, R, I), both.T, matrix(out, 0, R, D * H))
+        matmul(library, matrix(library.vector(x), 0, R, I), both.T, matrix(out, 0, R, D * H))
         walk = self._walk(x, w, places, layout, H, D, nonlinearity, 0)
-        walk.forward(out, self._flat(h_n), self._flat(h_0))
+        walk.forward(out, library.vector(h_n), library.vector(h_0))
         return output
 
     def rnn_backward(
@@ -128,22 +124,23 @@ class Backend:
         dh = library.empty((R, D * H), x.dtype, x) if state_gradients else None
         if layout.batch == 0:
             return dx, dh
-        out, x_flat, w, g = (self._flat(a) for a in (output, x, weights, gradients))
-        h_0, delta = self._flat(h_0), library.memory(library.empty((R * D * H,), x.dtype, x))
+        out, x_flat, w, g = (library.vector(a) for a in (output, x, weights, gradients))
+        h_0 = library.vector(h_0)
+        delta = library.vector(library.empty((R * D * H,), x.dtype, x))
         given, arrays = 0, [delta, out, h_0]  # which stand in for those that are not there
         for i, (bit, array) in enumerate(
             ((KEEP, dh), (GRAD_OUTPUT, grad_output), (GRAD_H_N, grad_h_n))
         ):
             if array is not None:
-                given, arrays[i] = given | bit, self._flat(array)
+                given, arrays[i] = given | bit, library.vector(array)
         walk = self._walk(x, w, places, layout, H, D, nonlinearity, given)
-        walk.backward(delta, self._flat(dh_0), arrays[0], out, *arrays[1:])
+        walk.backward(delta, library.vector(dh_0), arrays[0], out, *arrays[1:])
         if R == 0:
             return dx, dh
 
         w_ih, w_hh, bias, stride = _places(places)
         both = stack(library, w, w_ih, stride, D, H, I)
-        matmul(library, matrix(delta, 0, R, D * H), both, matrix(self._flat(dx), 0, R, I))
+        matmul(library, matrix(delta, 0, R, D * H), both, matrix(library.vector(dx), 0, R, I))
         L, N, index, padded = walk.L, walk.N, walk.index, layout.has_padding
         if padded:
             x_flat = real_rows(library, x_flat, index, R, L, N, I)
@@ -164,9 +161,9 @@ class Backend:
         M, I = tuple(x.shape)
         library, O = self.library, out_features
         y = library.empty((M, O), x.dtype, x)
-        out, w = matrix(self._flat(y), 0, M, O), self._flat(weights)
-        matmul(library, matrix(self._flat(x), 0, M, I), matrix(w, 0, O, I).T, out)
-        if w.shape[0] > O * I:
+        out, w = matrix(library.vector(y), 0, M, O), library.vector(weights)
+        matmul(library, matrix(library.vector(x), 0, M, I), matrix(w, 0, O, I).T, out)
+        if w.size > O * I:
             add_rows(library, out, w, O * I)
         return y
 
@@ -176,21 +173,23 @@ class Backend:
         """Return dx (M, I) and the gradients of the parameters, laid out as weights."""
         M, I = tuple(x.shape)
         library, O = self.library, out_features
-        w = self._flat(weights)
+        w = library.vector(weights)
         dx = library.empty((M, I), x.dtype, x)
-        gradients = library.zeros(tuple(w.shape), x.dtype, x)
-        g, grad = self._flat(gradients), matrix(self._flat(grad_output), 0, M, O)
-        matmul(library, grad, matrix(w, 0, O, I), matrix(self._flat(dx), 0, M, I))
+        gradients = library.zeros((w.size,), x.dtype, x)
+        g, grad = library.vector(gradients), matrix(library.vector(grad_output), 0, M, O)
+        matmul(library, grad, matrix(w, 0, O, I), matrix(library.vector(dx), 0, M, I))
         if M:
-            matmul(library, grad.T, matrix(self._flat(x), 0, M, I), matrix(g, 0, O, I))
-        if w.shape[0] > O * I:
+            matmul(library, grad.T, matrix(library.vector(x), 0, M, I), matrix(g, 0, O, I))
+        if w.size > O * I:
             column_sums(library, grad, [matrix(g, O * I, 1, O)])
         return dx, gradients
 
     def dropout(self, x: Any, probability: float, key: int, layer: int) -> Any:
         """Drop elements of x by the mask that (key, layer) gives for its size."""
-        out = self.library.empty(tuple(x.shape), x.dtype, x)
-        _dropout.dropout(self.library, self._flat(out), self._flat(x), probability, key, layer)
+        library = self.library
+        out = library.empty(tuple(x.shape), x.dtype, x)
+        vectors = library.vector(out), library.vector(x)
+        _dropout.dropout(library, *vectors, probability, key, layer)
         return out
 
     # Losses and optimisers, which on the CPU are NumPy's business.
@@ -213,7 +212,7 @@ class Backend:
         library = self.library
         norm = library.empty((1,), np.dtype(np.float64))
         parts = library.empty((optim.parts(gradients),), np.dtype(np.float64))
-        vectors = library.memory(parts), library.memory(norm)
+        vectors = library.vector(parts), library.vector(norm)
         optim.clip(library.stream(), gradients, *vectors, max_norm)
         return norm.reshape(())
 

@@ -8,6 +8,7 @@ generic: a block a sample, and w_hh is read from memory at every step; what the 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 from .lanes import TEAM, Split
@@ -18,7 +19,8 @@ MOST = 255  # registers that one thread can have
 OVERHEAD = {1: 64, 2: 88, 4: 112}  # registers for all but w_hh, by rows: the linker reports them
 DOUBLE = 16  # more of them for each row in float64
 UNROLLED = 8  # quads that the compiler keeps in registers and doesn't send to slow memory
-PERSISTENT_LANES = 8
+PERSISTENT_WIDTH = 256
+FEW_LANES = 192  # hidden size above which some of w_hh is in shared memory, and 4 lanes do better
 GRID_THREADS = 256
 GENERIC_WIDTH = 256  # hidden size up to which reading w_hh at every step is bearable
 
@@ -47,6 +49,7 @@ class Plan(NamedTuple):
     directions: int = 1
 
 
+@cache
 def choose(gpu: Gpu, H: int, N: int, D: int, itemsize: int, only: str | None = None) -> Plan:
     """Choose the kernels for a layer.
 
@@ -87,15 +90,14 @@ def _quads_in_registers(threads: int, quads: int, rows: int, itemsize: int) -> i
 
 
 def _persistent(gpu: Gpu, H: int, N: int, D: int, itemsize: int) -> Plan | None:
-    lanes = PERSISTENT_LANES
-    width = -(-H // (4 * lanes)) * 4 * lanes
-    threads = width // TEAM * lanes
-    if threads > 512:
+    if H > PERSISTENT_WIDTH:
         return None
-    quads = width // (4 * lanes)
     # A block has one sample for itself while there are multiprocessors for all.
     rows = 1 if N * D <= gpu.multiprocessors else 2
-    in_registers = _quads_in_registers(threads, quads, rows, itemsize)
+    lanes = 4 if H > FEW_LANES and rows == 1 and itemsize == 4 else 8
+    width = -(-H // (4 * lanes)) * 4 * lanes
+    quads = width // (4 * lanes)
+    in_registers = _quads_in_registers(width // TEAM * lanes, quads, rows, itemsize)
     split = Split(width, width, lanes, in_registers, rows)
     if split.shared(itemsize) > gpu.shared_memory:
         return None
@@ -118,7 +120,8 @@ def _grid(gpu: Gpu, H: int, N: int, D: int, itemsize: int) -> Plan | None:
         for rows in (4, 2, 1):
             in_registers = _quads_in_registers(GRID_THREADS, quads, rows, itemsize)
             split = Split(width, units, lanes, in_registers, rows)
-            spilt = in_registers < quads and lanes == 16  # with 32 lanes more fits into registers
+            # With 32 lanes more fits into registers; in float32 that was measured to be slower.
+            spilt = in_registers < quads and lanes == 16 and itemsize == 8
             if rows < 2 * each and not spilt and split.shared(itemsize) <= gpu.shared_memory:
                 return Plan("grid", split, blocks, -(-N // each), directions)
     return None

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .toolkit import SIMULATOR, cuda, device_function, kernel, launch
+from .launching import Vector, launch
+from .toolkit import SIMULATOR, cuda, device_function, kernel
 
 THREADS = 4 if SIMULATOR else 256
 GOLDEN, FIRST, SECOND = (
@@ -49,9 +50,9 @@ def drop(dtype: np.dtype) -> Any:
     return dropout_kernel
 
 
-def dropout(library: Any, out: Any, x: Any, probability: float, key: int, layer: int) -> None:
+def dropout(library: Any, out: Vector, x: Vector, probability: float, key: int, layer: int) -> None:
     """out = x / (1 - p) where the element is kept, which it is with probability 1 - p, else 0."""
-    dtype, (size,) = np.dtype(x.dtype), x.shape
+    dtype, size = x.dtype, x.size
     scale = 0.0 if probability == 1 else 1 / (1 - probability)
     least = np.uint64(math.ceil(probability * 2.0**53))
     if size:

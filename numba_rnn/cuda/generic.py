@@ -1,16 +1,8 @@
 """One layer for any shape and dtype: a block walks one sample in one direction through time.
 
-    h_t     = f(a_t + h_{t-1}·w_hhᵀ)        forward, a_t = x_t·w_ihᵀ + b_ih + b_hh
-    dh_t    = g_t + delta_{t+1}·w_hh        backward, g_t = dL/d(output_t)
-    delta_t = dh_t · f'(h_t)                the gradient at the sum inside f
-
-Symbols: L steps, N samples, H hidden size, D directions; R rows of memory, of D·H numbers each.
-Step t of the n-th longest sample lies in row step_row[t] + batch_row[n], see layout.py; s counts
-the steps of a direction from its own start. `index` is step_row (L), batch_row (N), lengths (N)
-and order (N), one after the other.
-
-Threads are hidden units, j, j + threads, ...; the state before is read where it was written, in
-global memory, so that no size has a limit. w_hh is read from memory again at every step.
+Equations and symbols are those of step.py. Threads are hidden units, j, j + threads, ...; the
+state before is read where it was written, in global memory, so that no size has a limit. w_hh is
+read from memory again at every step.
 """
 
 from __future__ import annotations
@@ -20,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from .activation import activation, derivative
+from . import step
+from .step import GRAD_H_N, GRAD_OUTPUT, PADDED, clear, clear_backward, sample
 from .toolkit import WARP, cuda, device_function, kernel
 
 THREADS = 256
-GRAD_OUTPUT, GRAD_H_N, KEEP, PADDED = 1, 2, 4, 8  # bits of `given`
 
 
 def threads(H: int) -> int:
@@ -41,10 +33,17 @@ def dot(h, at, w, start, H, j):
     return total
 
 
+@device_function
+def row_of(s, length, first, index, d, row):
+    """Where step s of a sample starts, as place_of, but signed."""
+    t = length - 1 - s if d == 1 else s
+    return first + row * index[t]
+
+
 @cache
 def forward(dtype: np.dtype) -> Any:
     """The kernel of the forward walk; a block for each sample and direction."""
-    f, zero = activation(dtype), dtype.type(0)
+    bias_of, state_of = step.forward(dtype)
 
     @kernel(THREADS)
     def rnn_forward(
@@ -56,30 +55,24 @@ def forward(dtype: np.dtype) -> Any:
         index,
         bias, stride, given, nonlinearity, L, N, H, D,
     ):  # fmt: skip
-        n, d = cuda.blockIdx.x, cuda.blockIdx.y
-        batch_row, length = index[L + n], index[L + N + n]
-        state = (d * N + index[L + 2 * N + n]) * H
-        bias_ih = bias + d * stride
+        d, row = cuda.blockIdx.y, D * H
+        length, first, state = sample(index, cuda.blockIdx.x, d, 0, L, N, H, D)
         before = state
         for s in range(length):
-            t = length - 1 - s if d == 1 else s
-            at = ((index[t] + batch_row) * D + d) * H
+            at = row_of(s, length, first, index, d, row)
             for j in range(cuda.threadIdx.x, H, cuda.blockDim.x):
                 if s == 0:
-                    a = dot(h_0, before, w_hh_t, d * H * H, H, j)
+                    product = dot(h_0, before, w_hh_t, d * H * H, H, j)
                 else:
-                    a = dot(output, before, w_hh_t, d * H * H, H, j)
-                a += output[at + j]
-                if bias >= 0:
-                    a += weights[bias_ih + j] + weights[bias_ih + H + j]
-                output[at + j] = f(a, nonlinearity)
+                    product = dot(output, before, w_hh_t, d * H * H, H, j)
+                b = bias_of(weights, bias, d * stride + j, H)
+                output[at + j] = state_of(product, output[at + j], b, nonlinearity)
             cuda.syncthreads()  # the whole state is written before any of it is read
             before = at
         for j in range(cuda.threadIdx.x, H, cuda.blockDim.x):
             h_n[state + j] = output[before + j] if length > 0 else h_0[state + j]
             if given & PADDED:
-                for t in range(length, L):
-                    output[((index[t] + batch_row) * D + d) * H + j] = zero
+                clear(output, length, first + j, index, row, L)
 
     return rnn_forward
 
@@ -87,7 +80,7 @@ def forward(dtype: np.dtype) -> Any:
 @cache
 def backward(dtype: np.dtype) -> Any:
     """The kernel of the backward walk; a block for each sample and direction."""
-    f_prime, zero = derivative(dtype), dtype.type(0)
+    delta_of, zero = step.backward(dtype), dtype.type(0)
 
     @kernel(THREADS)
     def rnn_backward(
@@ -101,14 +94,12 @@ def backward(dtype: np.dtype) -> Any:
         index,
         place, stride, given, nonlinearity, L, N, H, D,
     ):  # fmt: skip
-        n, d = cuda.blockIdx.x, cuda.blockIdx.y
-        batch_row, length = index[L + n], index[L + N + n]
-        state = (d * N + index[L + 2 * N + n]) * H
+        d, row = cuda.blockIdx.y, D * H
+        length, first, state = sample(index, cuda.blockIdx.x, d, 0, L, N, H, D)
         w_hh = place + d * stride
         after = state
-        for s in range(length - 1, -2, -1):  # step -1 stands for the initial state
-            t = length - 1 - s if d == 1 else s
-            at = state if s < 0 else ((index[t] + batch_row) * D + d) * H
+        for s in range(length - 1, -2, -1):
+            at = state if s < 0 else row_of(s, length, first, index, d, row)
             for j in range(cuda.threadIdx.x, H, cuda.blockDim.x):
                 if s < length - 1:
                     g = dot(delta, after, weights, w_hh, H, j)
@@ -121,17 +112,11 @@ def backward(dtype: np.dtype) -> Any:
                 else:
                     if given & GRAD_OUTPUT:
                         g += grad_output[at + j]
-                    if given & KEEP:
-                        dh[at + j] = g
-                    delta[at + j] = f_prime(g, output[at + j], nonlinearity)
+                    delta_of(g, output[at + j], at + j, delta, dh, given, nonlinearity)
             cuda.syncthreads()
             after = at
         if given & PADDED:
             for j in range(cuda.threadIdx.x, H, cuda.blockDim.x):
-                for t in range(length, L):
-                    at = ((index[t] + batch_row) * D + d) * H + j
-                    delta[at] = zero
-                    if given & KEEP:
-                        dh[at] = zero
+                clear_backward(delta, dh, length, first + j, index, row, L, given)
 
     return rnn_backward

@@ -1,14 +1,10 @@
 """One layer in one launch, for w_hh that is spread over the blocks of a grid.
 
-    h_t     = f(a_t + h_{t-1}·w_hhᵀ)        forward, a_t = x_t·w_ihᵀ + b_ih + b_hh
-    dh_t    = g_t + delta_{t+1}·w_hh        backward, g_t = dL/d(output_t)
-    delta_t = dh_t · f'(h_t)                the gradient at the sum inside f
-
-Symbols, rows of memory, `index` and `given` are those of generic.py, the split of the threads that
-of lanes.py. A set of blocks has `units` hidden units each, together all of them, and walks the
-samples of its group in one direction: (blocks, groups, directions) is the grid. Every step, each
-block reads the whole state of a few samples (`rows`) at a time from global memory, computes its
-units, and waits until the other blocks of its set have written theirs.
+Equations and symbols are those of step.py, the split of the threads that of lanes.py. A set of
+blocks has `units` hidden units each, together all of them, and walks the samples of its group in
+one direction: (blocks, groups, directions) is the grid. Every step, each block reads the whole
+state of a few samples (`rows`) at a time from global memory, computes its units, and waits until
+the other blocks of its set have written theirs.
 
 All blocks of a launch must run at once: it is a cooperative one.
 """
@@ -20,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from .activation import activation, derivative
-from .generic import GRAD_H_N, GRAD_OUTPUT, KEEP, PADDED
+from . import step
 from .lanes import TEAM, Split, filler, multiplier
-from .persistent import place_of
+from .step import GRAD_H_N, GRAD_OUTPUT, PADDED, clear, clear_backward, place_of, sample
 from .toolkit import ALIGNMENT, cuda, device_function, kernel, uint64
 
 
@@ -60,7 +55,7 @@ def loader(split: Split, dtype: np.dtype) -> Any:
 @cache
 def forward(split: Split, dtype: np.dtype) -> Any:
     """The kernel of the forward walk; see above for the grid."""
-    f, zero = activation(dtype), dtype.type(0)
+    (bias_of, state_of), zero = step.forward(dtype), dtype.type(0)
     fill, multiply, load = filler(split, dtype), multiplier(split, dtype), loader(split, dtype)
     lanes, rows, width, units = split.lanes, split.rows, split.width, split.units
     w_kept, sums_kept = max(1, split.in_registers * 4 * TEAM), rows * TEAM
@@ -87,18 +82,16 @@ def forward(split: Split, dtype: np.dtype) -> Any:
         fill(w, shared, weights, place + d * stride, H, 1, first, min(H, first + units), H)
         own = r < rows and j < H  # whether there is something for this thread to finish
         b = zero
-        if bias >= 0 and own:
-            b = weights[bias + d * stride + j] + weights[bias + d * stride + H + j]
+        if own:
+            b = bias_of(weights, bias, d * stride + j, H)
 
         if own:
             for n in range(n0 + r, n0 + count, rows):
-                batch_row, length = index[L + n], index[L + N + n]
-                state = (d * N + index[L + 2 * N + n]) * H + j
+                length, start, state = sample(index, n, d, j, L, N, H, D)
                 if length == 0:
                     h_n[state] = h_0[state]
                 if given & PADDED:
-                    for t in range(length, L):
-                        output[((index[t] + batch_row) * D + d) * H + j] = zero
+                    clear(output, length, start, index, row, L)
 
         alive, side = count, 0
         for s in range(index[L + N + n0]):
@@ -109,24 +102,26 @@ def forward(split: Split, dtype: np.dtype) -> Any:
                     n, to = n1 + q, (side * rows + q) * width
                     if n >= n0 + alive:
                         load(shared, to, h_0, uint64(0), 0)
-                    elif s == 0:
-                        load(shared, to, h_0, uint64((d * N + index[L + 2 * N + n]) * H), H)
                     else:
-                        start = index[L + n] * row + d * H
-                        before = place_of(s - 1, index[L + N + n], start, index, d, row)
-                        load(shared, to, output, before, H)
-                n, a, at, length = n1 + r, zero, uint64(0), 0
-                if own and n < n0 + alive:
-                    length = index[L + N + n]
-                    at = place_of(s, length, index[L + n] * row + d * H + j, index, d, row)
+                        length, start, state = sample(index, n, d, 0, L, N, H, D)
+                        if s == 0:
+                            load(shared, to, h_0, uint64(state), H)
+                        else:
+                            before = place_of(s - 1, length, start, index, d, row)
+                            load(shared, to, output, before, H)
+                n, a, at, length, state = n1 + r, zero, uint64(0), 0, 0
+                mine = own and n < n0 + alive
+                if mine:
+                    length, start, state = sample(index, n, d, j, L, N, H, D)
+                    at = place_of(s, length, start, index, d, row)
                     a = output[at]
                 cuda.syncthreads()  # the states are in place
                 total = multiply(sums, w, shared, side * rows * width // 4)
-                if own and n < n0 + alive:
-                    h = f(total + a + b, nonlinearity)
+                if mine:
+                    h = state_of(total, a, b, nonlinearity)
                     output[at] = h
                     if s == length - 1:
-                        h_n[(d * N + index[L + 2 * N + n]) * H + j] = h
+                        h_n[state] = h
                 side = 1 - side  # the next states go where nobody reads any more
             wait_for_all(arrived, counter, (s + 1) * cuda.gridDim.x)
 
@@ -136,7 +131,7 @@ def forward(split: Split, dtype: np.dtype) -> Any:
 @cache
 def backward(split: Split, dtype: np.dtype) -> Any:
     """The kernel of the backward walk; see above for the grid."""
-    f_prime, zero = derivative(dtype), dtype.type(0)
+    delta_of, zero = step.backward(dtype), dtype.type(0)
     fill, multiply, load = filler(split, dtype), multiplier(split, dtype), loader(split, dtype)
     lanes, rows, width, units = split.lanes, split.rows, split.width, split.units
     w_kept, sums_kept = max(1, split.in_registers * 4 * TEAM), rows * TEAM
@@ -168,32 +163,28 @@ def backward(split: Split, dtype: np.dtype) -> Any:
 
         if own and given & PADDED:
             for n in range(n0 + r, n0 + count, rows):
-                for t in range(index[L + N + n], L):
-                    at = ((index[t] + index[L + n]) * D + d) * H + j
-                    delta[at] = zero
-                    if given & KEEP:
-                        dh[at] = zero
+                length, start, _ = sample(index, n, d, j, L, N, H, D)
+                clear_backward(delta, dh, length, start, index, row, L, given)
 
         alive, side, longest = 0, 0, index[L + N + n0]
-        for s in range(longest - 1, -2, -1):  # step -1 stands for the initial state
+        for s in range(longest - 1, -2, -1):
             while alive < count and index[L + N + n0 + alive] > s:
                 alive += 1
             for n1 in range(n0, n0 + alive, rows):
                 for q in range(rows):
                     n, to = n1 + q, (side * rows + q) * width
                     if n < n0 + alive and s + 1 < index[L + N + n]:
-                        start = index[L + n] * row + d * H
-                        after = place_of(s + 1, index[L + N + n], start, index, d, row)
+                        length, start, _ = sample(index, n, d, 0, L, N, H, D)
+                        after = place_of(s + 1, length, start, index, d, row)
                         load(shared, to, delta, after, H)
                     else:
                         load(shared, to, delta, uint64(0), 0)
                 n, g, h, at, length, state = n1 + r, zero, zero, uint64(0), 0, 0
                 mine = own and n < n0 + alive
                 if mine:
-                    length = index[L + N + n]
-                    state = (d * N + index[L + 2 * N + n]) * H + j
+                    length, start, state = sample(index, n, d, j, L, N, H, D)
                     if s >= 0:
-                        at = place_of(s, length, index[L + n] * row + d * H + j, index, d, row)
+                        at = place_of(s, length, start, index, d, row)
                         h = output[at]
                         if given & GRAD_OUTPUT:
                             g = grad_output[at]
@@ -205,9 +196,7 @@ def backward(split: Split, dtype: np.dtype) -> Any:
                     if s < 0:
                         dh_0[state] = total
                     else:
-                        if given & KEEP:
-                            dh[at] = g + total
-                        delta[at] = f_prime(g + total, h, nonlinearity)
+                        delta_of(g + total, h, at, delta, dh, given, nonlinearity)
                 side = 1 - side  # the next deltas go where nobody reads any more
             if s >= 0:
                 wait_for_all(arrived, counter, (longest - s) * cuda.gridDim.x)

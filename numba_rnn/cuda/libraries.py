@@ -10,13 +10,17 @@ from __future__ import annotations
 import importlib
 import math
 import sys
+from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import owners
 from ..owners import is_numba, owner
+
+if TYPE_CHECKING:
+    from .launching import Vector
 
 
 class Library:
@@ -90,10 +94,23 @@ class Library:
         """Copy to the host, in C order."""
         return _memory().to_host(self.contiguous(self.plain(array)))
 
-    def vector(self, array: Any) -> Any:
-        """Return an array's memory as a vector for kernels; a copy only where it must be one."""
-        array = self.contiguous(array)
-        return self.memory(array).reshape(math.prod(self.shape(array)))
+    def vector(self, array: Any) -> Vector:
+        """Look at the memory of any array on the GPU as kernels do; a copy only where it must be.
+
+        The array stays of the library that it is of.
+        """
+        found = _library(array)
+        return _memory().vector(found, found.contiguous(found.plain(array)))
+
+    def address(self, array: Any) -> int:
+        """Return where an array of this library begins."""
+        return _memory().address(array)
+
+    def strided(
+        self, vector: Vector, at: int, shape: tuple[int, int], strides: tuple[int, int]
+    ) -> Any:
+        """Look at a part of a vector as an array of this library; only where it has `matmul`."""
+        raise NotImplementedError
 
     def zeros_like(self, array: Any) -> Any:
         """Return zeros of an array's shape and dtype, on its device, for whichever stream."""
@@ -167,6 +184,16 @@ class _Cupy(Library):
     def contiguous(self, array: Any) -> Any:
         return array if self.in_c_order(array) else array.copy(order="C")
 
+    def address(self, array: Any) -> int:
+        return array.data.ptr
+
+    def strided(
+        self, vector: Vector, at: int, shape: tuple[int, int], strides: tuple[int, int]
+    ) -> Any:
+        own, itemsize = self.own(vector.array).reshape(-1)[at:], vector.dtype.itemsize
+        in_bytes = tuple(stride * itemsize for stride in strides)
+        return self._cupy.lib.stride_tricks.as_strided(own, shape, in_bytes)
+
     def matmul(self, a: Any, b: Any, out: Any) -> None:
         self._cupy.matmul(a, b, out=out)
 
@@ -185,12 +212,7 @@ class _Torch(Library):
         return array.device.type
 
     def dtype(self, array: Any) -> np.dtype | str:
-        name = str(array.dtype).removeprefix("torch.")
-        try:
-            found = np.dtype(name)
-        except TypeError:  # bfloat16 and the like
-            return name
-        return found if found.isbuiltin == 1 else name  # which ml_dtypes gives NumPy, not torch
+        return _torch_dtype(array.dtype)
 
     def plain(self, array: Any) -> Any:
         return array.detach() if array.requires_grad else array
@@ -226,11 +248,30 @@ class _Torch(Library):
     def contiguous(self, array: Any) -> Any:
         return array.contiguous()
 
+    def address(self, array: Any) -> int:
+        return array.data_ptr()
+
+    def strided(
+        self, vector: Vector, at: int, shape: tuple[int, int], strides: tuple[int, int]
+    ) -> Any:
+        own = self.own(vector.array)
+        return own.as_strided(shape, strides, own.storage_offset() + at)
+
     def matmul(self, a: Any, b: Any, out: Any) -> None:
         self._torch.matmul(a, b, out=out)
 
     def to_host(self, array: Any) -> np.ndarray:
         return self.plain(array).contiguous().cpu().numpy()
+
+
+@cache
+def _torch_dtype(dtype: Any) -> np.dtype | str:
+    name = str(dtype).removeprefix("torch.")
+    try:
+        found = np.dtype(name)
+    except TypeError:  # bfloat16 and the like
+        return name
+    return found if found.isbuiltin == 1 else name  # which ml_dtypes gives NumPy, not torch
 
 
 NUMBA, CUPY, TORCH = Library(), _Cupy(), _Torch()
@@ -241,6 +282,7 @@ def _library(array: Any) -> Library:
     return LIBRARIES[owner(array)]
 
 
+@cache
 def _memory() -> ModuleType:
     """Device memory as Numba sees it: imported when CUDA is asked for, which may fail."""
     return importlib.import_module("numba_rnn.cuda.memory")

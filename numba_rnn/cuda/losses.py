@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from .launching import launch
 from .reduce import DOUBLE, THREADS, add_up, blocks
-from .toolkit import cuda, device_function, kernel, launch
+from .toolkit import cuda, device_function, kernel
 
 MSE, MAE, HUBER, BINARY_CROSS_ENTROPY = range(4)
 KINDS = {"mse": MSE, "mae": MAE, "huber": HUBER, "binary_cross_entropy": BINARY_CROSS_ENTROPY}
@@ -214,18 +215,18 @@ def loss(
         if weights == 0:
             return value.reshape(()), library.zeros(shape, dtype, prediction)
         weights = None
-    x, y = _vector(library, prediction), _vector(library, target)
+    x, y = library.vector(prediction), library.vector(target)
     w, sizes, strides = x, (size,), (0,)  # a stand-in
     if weights is not None:
         sizes, strides = broadcast(places, library.shape(weights))
-        w = _vector(library, weights)
+        w = library.vector(weights)
     count, stream = blocks(size), library.stream()
-    parts = _vector(library, library.empty((2 * count,), DOUBLE, prediction))
+    parts = library.vector(library.empty((2 * count,), DOUBLE, prediction))
     masks = (w, weights is not None, sizes, strides)
-    out = _vector(library, gradient), _vector(library, value), parts, count
+    out = library.vector(gradient), library.vector(value), parts, count
     if by_class:
         C = shape[-1]
-        scales = _vector(library, library.empty((2 * size,), DOUBLE, prediction))
+        scales = library.vector(library.empty((2 * size,), DOUBLE, prediction))
         sums, gradients = classes()
         launch(sums, count, THREADS, stream, parts, scales, x, y, *masks, C, size)
         many = blocks(size * C)
@@ -235,12 +236,6 @@ def loss(
         launch(sums, count, THREADS, stream, parts, x, y, *masks, delta, size)
         launch(gradients, count, THREADS, stream, *out, x, y, *masks, delta, size)
     return value.reshape(()), gradient
-
-
-def _vector(library: Any, array: Any) -> Any:
-    """What a kernel gets: the memory of an array, as a vector."""
-    owned = library.contiguous(library.own(array))
-    return library.memory(owned).reshape(math.prod(library.shape(owned)))
 
 
 def broadcast(

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .toolkit import SIMULATOR, cuda, device_memset, device_number, kernel, launch, require
+from .launching import Vector, launch
+from .toolkit import SIMULATOR, cuda, device_memset, device_number, kernel, require
 
 THREADS = 4 if SIMULATOR else 256
 
@@ -84,6 +85,13 @@ def address(array: Any) -> int:
     if hasattr(array, "gpu_data"):
         return array.device_ctypes_pointer.value or 0
     return array.__array_interface__["data"][0]  # the simulator's are on the host
+
+
+def vector(library: Any, array: Any) -> Vector:
+    """Look at an array of a library, in C order, as kernels get it."""
+    size = math.prod(library.shape(array))
+    at = library.memory(array).reshape(size) if SIMULATOR else library.address(array)
+    return Vector(at, size, np.dtype(library.dtype(array)), array)
 
 
 def view(array: Any, sync: bool) -> Any:
@@ -163,13 +171,12 @@ def time_major(
     L, N = (R, 1) if len(leading) == 1 else (leading[1], leading[0]) if swap else leading
     shape = (len(states) * D, *((L, N) if len(leading) == 2 else leading), H)
     result = library.empty(shape, states[0].dtype, states[0])
-    out, size = library.memory(result).reshape(math.prod(shape)), D * R * H
+    out, size = vector(library, result), D * R * H
     for k, layer in enumerate(states):
         if size:
-            dh = library.memory(layer).reshape(size)
             launch(
                 move_states, -(-size // THREADS), THREADS, library.stream(),
-                out, dh, k * size, L, N, H, D, int(swap),
+                out, vector(library, layer), k * size, L, N, H, D, int(swap),
             )  # fmt: skip
     return result
 

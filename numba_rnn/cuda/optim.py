@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .launching import Vector, launch
 from .reduce import DOUBLE, THREADS, add_up, blocks
-from .toolkit import cuda, kernel, launch
+from .toolkit import cuda, kernel
 
 
 @cache
@@ -92,9 +93,9 @@ def adam(dtype: np.dtype) -> Any:
 def step(
     stream: Any,
     rule: str,
-    p: Any,
-    g: Any,
-    buffers: dict[str, Any],
+    p: Vector,
+    g: Vector,
+    buffers: dict[str, Vector],
     t: int,
     lr: float,
     options: dict[str, Any],
@@ -105,14 +106,14 @@ def step(
     ----------
     stream : Numba stream
     rule : {"sgd", "rmsprop", "adam", "adamw"}
-    p, g : device array, shape (n,)
-    buffers : dict of str to device array, shape (n,)
+    p, g : Vector, shape (n,)
+    buffers : dict of str to Vector, shape (n,)
     t : int
         Counts from 1.
     lr : float
     options : dict
     """
-    size, dtype = p.shape[0], np.dtype(p.dtype)
+    size, dtype = p.size, p.dtype
     if size == 0:
         return
     number, decay = dtype.type, options["weight_decay"]
@@ -187,30 +188,32 @@ def scale(dtype: np.dtype) -> Any:
     return scale_kernel
 
 
-def parts(gradients: list[Any]) -> int:
+def parts(gradients: list[Vector]) -> int:
     """How many parts of the sum of squares `clip` needs memory for."""
-    return sum(blocks(g.shape[0]) for g in gradients)
+    return sum(blocks(g.size) for g in gradients)
 
 
-def clip(stream: Any, gradients: list[Any], parts: Any, norm: Any, max_norm: float) -> None:
+def clip(
+    stream: Any, gradients: list[Vector], parts: Vector, norm: Vector, max_norm: float
+) -> None:
     """Scale gradients in place so that their norm, of all together, is at most max_norm.
 
     Parameters
     ----------
     stream : Numba stream
-    gradients : list of device array, shape (n,)
-    parts : device array of float64, shape (parts(gradients),)
-    norm : device array of float64, shape (1,)
+    gradients : list of Vector, shape (n,)
+    parts : Vector of float64, shape (parts(gradients),)
+    norm : Vector of float64, shape (1,)
         Is filled in.
     max_norm : float
     """
-    sizes = [g.shape[0] for g in gradients]
+    sizes = [g.size for g in gradients]
     count = 0
     for g, size in zip(gradients, sizes, strict=True):
         launch(sum_squares, blocks(size), THREADS, stream, parts, count, g, size)
         count += blocks(size)
     for g, size in zip(gradients, sizes, strict=True):
         launch(
-            scale(np.dtype(g.dtype)), blocks(size), THREADS, stream,
+            scale(g.dtype), blocks(size), THREADS, stream,
             g, norm, parts, count, max_norm, size,
         )  # fmt: skip

@@ -1,14 +1,10 @@
 """One layer in one launch, for w_hh that fits into the registers and shared memory of a block.
 
-    h_t     = f(a_t + h_{t-1}·w_hhᵀ)        forward, a_t = x_t·w_ihᵀ + b_ih + b_hh
-    dh_t    = g_t + delta_{t+1}·w_hh        backward, g_t = dL/d(output_t)
-    delta_t = dh_t · f'(h_t)                the gradient at the sum inside f
-
-Symbols, rows of memory, `index` and `given` are those of generic.py, the split of the threads that
-of lanes.py. A block walks a few samples (`rows`) in one direction, and blocks never wait for each
-other. Samples come longest first, so those of a block end nearly together. A step has one barrier:
-the state is read from one copy in shared memory and written to the other. What comes from global
-memory is loaded a step ahead, and where it lies is looked up two steps ahead.
+Equations and symbols are those of step.py, the split of the threads that of lanes.py. A block walks
+a few samples (`rows`) in one direction, and blocks never wait for each other. Samples come longest
+first, so those of a block end nearly together. A step has one barrier: the state is read from one
+copy in shared memory and written to the other. What comes from global memory is loaded a step
+ahead, and where it lies is looked up two steps ahead.
 """
 
 from __future__ import annotations
@@ -18,28 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from .activation import activation, derivative
-from .generic import GRAD_H_N, GRAD_OUTPUT, KEEP, PADDED
+from . import step
 from .lanes import TEAM, Split, filler, multiplier
-from .toolkit import ALIGNMENT, cuda, device_function, kernel, uint64
-
-
-@device_function
-def place_of(s, length, first, index, d, row):
-    """Where the number at `first`, seen from the start of a sample's row of step 0, is at step s.
-
-    0 where the sample has no step s. Unsigned, as signed indices are tested for being negative.
-    """
-    if s < 0 or s >= length:
-        return uint64(0)
-    t = length - 1 - s if d == 1 else s
-    return uint64(first + row * index[uint64(t)])
+from .step import GRAD_H_N, GRAD_OUTPUT, PADDED, clear, clear_backward, place_of, sample
+from .toolkit import ALIGNMENT, cuda, kernel, uint64
 
 
 @cache
 def forward(split: Split, dtype: np.dtype) -> Any:
     """The kernel of the forward walk; a block for each `rows` samples and each direction."""
-    f, zero = activation(dtype), dtype.type(0)
+    (bias_of, state_of), zero = step.forward(dtype), dtype.type(0)
     fill, multiply = filler(split, dtype), multiplier(split, dtype)
     lanes, rows, width = split.lanes, split.rows, split.width
     w_kept, sums_kept = max(1, split.in_registers * 4 * TEAM), rows * TEAM
@@ -64,11 +48,9 @@ def forward(split: Split, dtype: np.dtype) -> Any:
         length, first, state, row = 0, 0, -1, D * H
         b, h = zero, zero
         if r < rows and n < N and j < H:
-            length, first = index[L + N + n], (index[L + n] * D + d) * H + j
-            state = (d * N + index[L + 2 * N + n]) * H + j
+            length, first, state = sample(index, n, d, j, L, N, H, D)
             h = h_0[state]
-            if bias >= 0:
-                b = weights[bias + d * stride + j] + weights[bias + d * stride + H + j]
+            b = bias_of(weights, bias, d * stride + j, H)
         if r < rows:
             shared[r * width + j] = h
             shared[(rows + r) * width + j] = zero
@@ -83,7 +65,7 @@ def forward(split: Split, dtype: np.dtype) -> Any:
             a_next = output[at_next] if s + 1 < length else zero
             total = multiply(sums, w, shared, read)
             if s < length:
-                h = f(total + a + b, nonlinearity)
+                h = state_of(total, a, b, nonlinearity)
                 output[at] = h
                 shared[uint64(4 * write + r * width + j)] = h
             a, at, at_next = a_next, at_next, at_later
@@ -93,8 +75,7 @@ def forward(split: Split, dtype: np.dtype) -> Any:
         if state >= 0:
             h_n[state] = h
             if given & PADDED:
-                for t in range(length, L):
-                    output[first + row * index[t]] = zero
+                clear(output, length, first, index, row, L)
 
     return rnn_forward
 
@@ -102,7 +83,7 @@ def forward(split: Split, dtype: np.dtype) -> Any:
 @cache
 def backward(split: Split, dtype: np.dtype) -> Any:
     """The kernel of the backward walk; a block for each `rows` samples and each direction."""
-    f_prime, zero = derivative(dtype), dtype.type(0)
+    delta_of, zero = step.backward(dtype), dtype.type(0)
     fill, multiply = filler(split, dtype), multiplier(split, dtype)
     lanes, rows, width = split.lanes, split.rows, split.width
     w_kept, sums_kept = max(1, split.in_registers * 4 * TEAM), rows * TEAM
@@ -128,8 +109,7 @@ def backward(split: Split, dtype: np.dtype) -> Any:
         n = n0 + r
         length, first, state, row = 0, 0, -1, D * H
         if r < rows and n < N and j < H:
-            length, first = index[L + N + n], (index[L + n] * D + d) * H + j
-            state = (d * N + index[L + 2 * N + n]) * H + j
+            length, first, state = sample(index, n, d, j, L, N, H, D)
         if r < rows:
             shared[r * width + j] = zero
             shared[(rows + r) * width + j] = zero
@@ -144,7 +124,7 @@ def backward(split: Split, dtype: np.dtype) -> Any:
         cuda.syncthreads()
 
         read, write = 0, rows * width // 4  # in fours
-        for s in range(final, -2, -1):  # step -1 stands for the initial state
+        for s in range(final, -2, -1):
             at_later = place_of(s - 2, length, first, index, d, row)
             h_next, g_next = zero, zero
             if 0 < s <= length:
@@ -158,21 +138,13 @@ def backward(split: Split, dtype: np.dtype) -> Any:
                 if state >= 0:
                     dh_0[state] = total
             elif s < length:
-                dh_t = g + total
-                if given & KEEP:
-                    dh[at] = dh_t
-                delta_t = f_prime(dh_t, h, nonlinearity)
-                delta[at] = delta_t
+                delta_t = delta_of(g + total, h, at, delta, dh, given, nonlinearity)
                 shared[uint64(4 * write + r * width + j)] = delta_t
             h, g, at, at_next = h_next, g_next, at_next, at_later
             read, write = write, read
             cuda.syncthreads()  # the next delta is whole, and nobody reads this one any more
 
         if given & PADDED and state >= 0:
-            for t in range(length, L):
-                beyond = first + row * index[t]
-                delta[beyond] = zero
-                if given & KEEP:
-                    dh[beyond] = zero
+            clear_backward(delta, dh, length, first, index, row, L, given)
 
     return rnn_backward

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .toolkit import SIMULATOR, Strided, cuda, kernel, launch
+from .launching import Vector, launch
+from .toolkit import SIMULATOR, cuda, kernel
 
 SIDE, EACH = (2, 4) if SIMULATOR else (16, 4)
 TILE, DEPTH = SIDE * EACH, SIDE
@@ -29,7 +30,7 @@ THREADS = 8 if SIMULATOR else 256
 class Matrix(NamedTuple):
     """A matrix in device memory: element (i, j) is flat[at + i·strides[0] + j·strides[1]]."""
 
-    flat: Any
+    flat: Vector
     at: int
     shape: tuple[int, int]
     strides: tuple[int, int]
@@ -45,30 +46,22 @@ def matrix(flat: Any, at: int, rows: int, columns: int, stride: int | None = Non
     return Matrix(flat, at, (rows, columns), (columns if stride is None else stride, 1))
 
 
-def flat(array: Any) -> Any:
-    """Look at the whole of a device array in C order as a vector."""
-    size = 1
-    for length in array.shape:
-        size *= length
-    return array.reshape(size)
-
-
 def matmul(library: Any, a: Matrix, b: Matrix, c: Matrix) -> None:
     """C = A·B."""
     (M, K), N = a.shape, b.shape[1]
     if M == 0 or N == 0:
         return
     if library.matmul is not None and K > 0:
-        views = (library.own(Strided(*m)) for m in (a, b, c))
+        views = (library.strided(*m) for m in (a, b, c))
         library.matmul(*views)
         return
-    stream, dtype = library.stream(), np.dtype(c.flat.dtype)
+    stream, dtype = library.stream(), c.flat.dtype
     across = -(-M // TILE), -(-N // TILE)
     slabs = -(-K // DEPTH)
     parts = max(1, min(-(-PARTS // (across[0] * across[1])), slabs // 8))
     out = c
     if parts > 1:
-        out = matrix(flat(library.memory(library.empty((parts, M * N), dtype))), 0, M, N)
+        out = matrix(library.vector(library.empty((parts, M * N), dtype)), 0, M, N)
     length = -(-slabs // parts) * DEPTH
     launch(
         tiled(dtype), (*across, parts), SIDE * SIDE, stream,
@@ -131,7 +124,7 @@ def add_parts(
     """C = the sum of `count` vectors that lie `stride` apart, repeated after `period` numbers."""
     M, N = c.shape
     launch(
-        parts_added(np.dtype(c.flat.dtype)), -(-M * N // THREADS), THREADS, library.stream(),
+        parts_added(c.flat.dtype), -(-M * N // THREADS), THREADS, library.stream(),
         c.flat, parts, c.at, c.strides[0], M * N, N, at, stride, count, period,
     )  # fmt: skip
 
@@ -157,12 +150,12 @@ def column_sums(library: Any, a: Matrix, outs: list[Matrix]) -> None:
 
     An out of several rows gets the same sums in each.
     """
-    (M, N), dtype = a.shape, np.dtype(a.flat.dtype)
+    (M, N), dtype = a.shape, a.flat.dtype
     if M == 0 or N == 0:
         return
     columns = min(N, THREADS)
     parts = max(1, min(M // 8, PARTS))
-    sums = library.memory(library.empty((parts * N,), dtype))
+    sums = library.vector(library.empty((parts * N,), dtype))
     launch(
         columns_summed(dtype), (-(-N // columns), parts), columns, library.stream(),
         sums, a.flat, a.at, a.strides[0], M, N, -(-M // parts),
@@ -195,7 +188,7 @@ def add_rows(library: Any, y: Matrix, vector: Any, at: int) -> None:
     M, N = y.shape
     if M * N:
         launch(
-            rows_added(np.dtype(y.flat.dtype)), -(-M * N // THREADS), THREADS, library.stream(),
+            rows_added(y.flat.dtype), -(-M * N // THREADS), THREADS, library.stream(),
             y.flat, vector, at, M * N, N,
         )  # fmt: skip
 
@@ -231,8 +224,8 @@ def copy_matrices(
     row: int, column: int,
 ) -> Any:  # fmt: skip
     """Matrices that lie `stride` apart, read with the strides row and column, one after another."""
-    dtype, size = np.dtype(weights.dtype), D * rows * columns
-    out = library.memory(library.empty((size,), dtype))
+    dtype, size = weights.dtype, D * rows * columns
+    out = library.vector(library.empty((size,), dtype))
     launch(
         matrices_copied(dtype), -(-size // THREADS), THREADS, library.stream(),
         out, weights, at, stride, rows, columns, row, column, size,
@@ -259,8 +252,8 @@ def states_before(
     L: int, N: int, H: int, D: int,
 ) -> Any:  # fmt: skip
     """The state that each step started from, flat: (R, D·H); 0 in rows that are no real step."""
-    dtype = np.dtype(output.dtype)
-    out = library.memory(library.empty((rows * D * H,), dtype))
+    dtype = output.dtype
+    out = library.vector(library.empty((rows * D * H,), dtype))
     launch(
         before(dtype), (N, min(L, 1 << 15)), min(THREADS, D * H), library.stream(),
         out, output, h_0, index, int(padded), L, N, H, D,
@@ -294,8 +287,8 @@ def before(dtype: np.dtype) -> Any:
 
 def real_rows(library: Any, x: Any, index: Any, rows: int, L: int, N: int, I: int) -> Any:
     """x, flat: (R, I), with zeros in rows that are no real step, where it may hold anything."""
-    dtype = np.dtype(x.dtype)
-    out = library.memory(library.empty((rows * I,), dtype))
+    dtype = x.dtype
+    out = library.vector(library.empty((rows * I,), dtype))
     launch(
         real(dtype), (N, min(L, 1 << 15)), min(THREADS, I), library.stream(),
         out, x, index, L, N, I,

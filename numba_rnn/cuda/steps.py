@@ -1,10 +1,6 @@
 """One layer, a product and a launch for every step: for w_hh of any size.
 
-    h_t     = f(a_t + h_{t-1}·w_hhᵀ)        forward, a_t = x_t·w_ihᵀ + b_ih + b_hh
-    dh_t    = g_t + delta_{t+1}·w_hh        backward, g_t = dL/d(output_t)
-    delta_t = dh_t · f'(h_t)                the gradient at the sum inside f
-
-Symbols, rows of memory, `index` and `given` are those of generic.py. The samples that have a step
+Equations and symbols are those of step.py. The samples that have a step
 are the first ones; their states lie one after the other in `state` (N, H), and `product` (N, H) is
 what comes out of state·w_hhᵀ, or of state·w_hh where the state is a delta. A thread has a number.
 """
@@ -16,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .activation import activation, derivative
-from .generic import GRAD_H_N, GRAD_OUTPUT, KEEP, PADDED
-from .persistent import place_of
+from . import step
+from .step import GRAD_H_N, GRAD_OUTPUT, PADDED, clear, clear_backward, place_of, sample
 from .toolkit import SIMULATOR, cuda, kernel
 
 THREADS = 8 if SIMULATOR else 256
@@ -27,7 +22,7 @@ THREADS = 8 if SIMULATOR else 256
 @cache
 def forward(dtype: np.dtype) -> Any:
     """The kernel of a step forward; step -1 only prepares the state."""
-    f, zero = activation(dtype), dtype.type(0)
+    bias_of, state_of = step.forward(dtype)
 
     @kernel(THREADS)
     def rnn_forward_step(
@@ -43,22 +38,18 @@ def forward(dtype: np.dtype) -> Any:
         e = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         if e >= alive * H:
             return
-        n, j = e // H, e % H
-        batch_row, length = index[L + n], index[L + N + n]
-        own = (d * N + index[L + 2 * N + n]) * H + j
+        j, row = e % H, D * H
+        length, first, own = sample(index, e // H, d, j, L, N, H, D)
         if s < 0:
             state[e] = h_0[own]
             if length == 0:
                 h_n[own] = h_0[own]
             if given & PADDED:
-                for t in range(length, L):
-                    output[((index[t] + batch_row) * D + d) * H + j] = zero
+                clear(output, length, first, index, row, L)
             return
-        at = place_of(s, length, (batch_row * D + d) * H + j, index, d, D * H)
-        a = product[e] + output[at]
-        if bias >= 0:
-            a += weights[bias + d * stride + j] + weights[bias + d * stride + H + j]
-        h = f(a, nonlinearity)
+        at = place_of(s, length, first, index, d, row)
+        b = bias_of(weights, bias, d * stride + j, H)
+        h = state_of(product[e], output[at], b, nonlinearity)
         output[at] = h
         state[e] = h
         if s == length - 1:
@@ -70,7 +61,7 @@ def forward(dtype: np.dtype) -> Any:
 @cache
 def backward(dtype: np.dtype) -> Any:
     """The kernel of a step backward; step -1 stands for the initial state."""
-    f_prime, zero = derivative(dtype), dtype.type(0)
+    delta_of, zero = step.backward(dtype), dtype.type(0)
 
     @kernel(THREADS)
     def rnn_backward_step(
@@ -88,9 +79,8 @@ def backward(dtype: np.dtype) -> Any:
         e = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         if e >= alive * H:
             return
-        n, j = e // H, e % H
-        batch_row, length = index[L + n], index[L + N + n]
-        own = (d * N + index[L + 2 * N + n]) * H + j
+        j, row = e % H, D * H
+        length, first, own = sample(index, e // H, d, j, L, N, H, D)
         g = zero
         if s < length - 1:
             g = product[e]
@@ -99,19 +89,11 @@ def backward(dtype: np.dtype) -> Any:
         if s < 0:
             dh_0[own] = g
             if given & PADDED:
-                for t in range(length, L):
-                    beyond = ((index[t] + batch_row) * D + d) * H + j
-                    delta[beyond] = zero
-                    if given & KEEP:
-                        dh[beyond] = zero
+                clear_backward(delta, dh, length, first, index, row, L, given)
             return
-        at = place_of(s, length, (batch_row * D + d) * H + j, index, d, D * H)
+        at = place_of(s, length, first, index, d, row)
         if given & GRAD_OUTPUT:
             g += grad_output[at]
-        if given & KEEP:
-            dh[at] = g
-        delta_t = f_prime(g, output[at], nonlinearity)
-        delta[at] = delta_t
-        state[e] = delta_t
+        state[e] = delta_of(g, output[at], at, delta, dh, given, nonlinearity)
 
     return rnn_backward_step

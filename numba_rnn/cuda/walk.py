@@ -8,12 +8,12 @@ import numpy as np
 
 from . import generic, grid, persistent, steps
 from .choice import Plan
+from .launching import launch
 from .products import matmul, matrix, transposed
-from .toolkit import launch
 
 
 class Walk(NamedTuple):
-    """What all kernels of a walk need; symbols as in generic.py."""
+    """What all kernels of a walk need; symbols as in step.py."""
 
     library: Any
     plan: Plan
@@ -40,7 +40,7 @@ class Walk(NamedTuple):
         return self.library.stream()
 
     def _scratch(self, *shape: int) -> Any:
-        return self.library.memory(self.library.empty(shape, self.dtype))
+        return self.library.vector(self.library.empty(shape, self.dtype))
 
     def forward(self, output: Any, h_n: Any, h_0: Any) -> None:
         """Turn output, (R, D·H) with the products x_t·w_ihᵀ, into the states, and fill h_n."""
@@ -89,7 +89,7 @@ class Walk(NamedTuple):
             return
         each = -(-self.N // plan.groups)
         arrived = self.library.zeros((plan.groups * self.D,), np.dtype(np.int32))
-        arrived = self.library.memory(arrived)
+        arrived = self.library.vector(arrived)
         for d in range(0, self.D, plan.directions):
             launch(
                 kernel, (plan.blocks, plan.groups, plan.directions), split.threads, self._stream,

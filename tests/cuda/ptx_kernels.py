@@ -15,7 +15,7 @@ import numba_rnn.cuda
 from numba_rnn.cuda import dropout, generic, grid, persistent, products, steps
 from numba_rnn.cuda.choice import choose
 from numba_rnn.cuda.lanes import Split
-from numba_rnn.cuda.toolkit import Gpu, configured
+from numba_rnn.cuda.toolkit import Gpu
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 CAPABILITIES = [(7, 5), (8, 0), (9, 0), (10, 0)]
@@ -81,7 +81,7 @@ def test_kernels_with_a_split_compile_for_all(build, letters):
     ("H", "N", "dtype"),
     [
         (128, 64, F32), (224, 300, F32), (256, 64, F32), (192, 16, F64),
-        (512, 64, F32), (2048, 64, F32), (1024, 1, F64),
+        (512, 64, F32), (1024, 64, F32), (2048, 64, F32), (1024, 1, F64),
     ],
     ids=str,
 )  # fmt: skip
@@ -134,12 +134,6 @@ def test_the_grids_barrier():
     assert parts[-2:] == ["membar.gl", "bar.sync"]
 
 
-def test_small_grids_are_no_reason_to_warn():
-    """Numba warns of grids below 128 blocks, which a small batch is."""
-    launch = configured(generic.forward(F32), 1, 32, 0, 0)
-    assert launch.griddim == (1, 1, 1)
-
-
 @pytest.mark.parametrize(
     ("gpu", "H", "N", "D", "itemsize", "kind"),
     [
@@ -179,6 +173,14 @@ def test_choice_by_name():
         assert choose(H100, 128, 64, 1, 4, kind).kind == kind
     with pytest.raises(ValueError, match="no persistent kernel for hidden size 500"):
         choose(H100, 500, 64, 1, 4, "persistent")
+
+
+def test_few_lanes_where_they_were_measured_to_be_quicker():
+    for H, N, itemsize, lanes in (
+        (192, 64, 4, 8), (193, 64, 4, 4), (256, 64, 4, 4), (256, 133, 4, 8), (192, 64, 8, 8),
+        (600, 64, 4, 16), (1024, 64, 4, 16), (2048, 64, 4, 32), (1024, 1, 8, 32),
+    ):  # fmt: skip
+        assert choose(H100, H, N, 1, itemsize).split.lanes == lanes
 
 
 def test_many_samples_share_blocks():

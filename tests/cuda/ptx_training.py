@@ -1,6 +1,8 @@
 """Losses, optimisers and copies compiled without a GPU: every kernel, as it would be launched."""
 
 import functools
+import re
+from types import SimpleNamespace
 from unittest import mock
 
 import numba.cuda.dispatcher
@@ -9,7 +11,8 @@ import pytest
 from numba import cuda, from_dtype, types
 from resources import _Device, resources
 
-from numba_rnn.cuda import losses, memory, optim
+from numba_rnn.cuda import dropout, losses, memory, optim
+from numba_rnn.cuda.launching import SLOTS, Vector, _numbers, slots
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 I64, FLAG, DOUBLE = types.int64, types.boolean, types.float64
@@ -101,3 +104,47 @@ def test_numbers_have_the_parameters_dtype(dtype):
     for kernel, kinds in list(optimisers(dtype))[:3]:
         code = ptx(kernel, kinds, (9, 0))
         assert ("f64" in code) == (dtype == F64), kernel.__name__
+
+
+# --- what a launch hands over ---------------------------------------------------------------------
+
+NUMBERS = {
+    I64: 5, FLAG: True, DOUBLE: 0.5, types.float32: np.float32(0.5), types.uint64: np.uint64(5)
+}  # fmt: skip
+WIDTHS = {"?7x": "b8", "f4x": "b32", "q": "b64", "Q": "b64", "d": "b64"}
+
+
+def argument(kind):
+    """Something of a kind, as the package hands it over."""
+    if isinstance(kind, types.UniTuple):
+        return (2,) * len(kind)
+    if not isinstance(kind, types.Array):
+        return NUMBERS[kind]
+    dtype = np.dtype(kind.dtype.name.replace("boolean", "bool"))
+    if kind.ndim == 1 and kind.layout == "C":
+        return Vector(1 << 40, 3, dtype, None)
+    return SimpleNamespace(
+        size=0, dtype=dtype, shape=(0,) * kind.ndim, strides=(8,) * kind.ndim, _numba_type_=kind,
+        device_ctypes_pointer=SimpleNamespace(value=None),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kernel", "kinds"),
+    [*KERNELS, (dropout.drop(F32), (*[vector(F32)] * 2, DOUBLE, *[types.uint64] * 2, I64))],
+    ids=lambda v: getattr(v, "__name__", ""),
+)
+def test_arguments_are_laid_out_as_the_kernel_expects(kernel, kinds):
+    arguments = tuple(map(argument, kinds))
+    assert tuple(kernel.typeof_pyval(a) for a in arguments) == tuple(kinds)
+    code = ptx(kernel, kinds, (9, 0))
+    (head,) = re.findall(r"\.entry [^{]*\)", code)
+    expected = [f"b{width}" for width in re.findall(r"\.param \.\w(\d+)", head)]
+    assert [WIDTHS[slot] for slot in slots(arguments)] == expected
+
+
+def test_a_vector_is_an_array_of_numbas():
+    assert _numbers((Vector(1 << 40, 3, F64, None), 7, (8, 9), True)) == [
+        0, 0, 3, 8, 1 << 40, 3, 8, 7, 8, 9, True
+    ]  # fmt: skip
+    assert set(SLOTS) == {int, bool, float, np.int64, np.uint64, np.float32, np.float64}

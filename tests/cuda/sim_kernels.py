@@ -1,10 +1,7 @@
-"""In Numba's simulator: every kernel against the textbook or NumPy, on tiny shapes.
+"""In Numba's simulator, or on a GPU: every kernel against the textbook or NumPy, on tiny shapes.
 
-`test_cuda.py` runs this file in a process of its own, with NUMBA_ENABLE_CUDASIM=1.
+`test_cuda.py` runs this file in processes of its own.
 """
-
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -13,7 +10,7 @@ from numba import cuda
 from problem import check
 
 from numba_rnn import cpu
-from numba_rnn.cuda import Backend, grid, products
+from numba_rnn.cuda import Backend, products
 from numba_rnn.cuda import backend as backend_module
 from numba_rnn.cuda.choice import Plan
 from numba_rnn.cuda.lanes import Split
@@ -74,18 +71,6 @@ def test_grid(plan, H, kind, options, monkeypatch):
     options = {"L": 3, "nonlinearity": "relu" if plan.groups > 1 else "tanh"} | options
     with simulator.concurrent_blocks():
         one_layer(plan, kind, monkeypatch, H=H, **options)
-
-
-def test_the_simulated_grid_shows_a_missing_barrier(monkeypatch):
-    def of_the_block_alone(*_):
-        thread = threading.current_thread()
-        time.sleep(0.1 * thread.blockIdx.x)  # so that the first block is ahead of the second
-        thread.syncthreads()
-
-    monkeypatch.setattr(grid, "wait_for_all", of_the_block_alone)
-    plan = Plan("grid", Split(16, 8, 4, 1, 1), 2, 1, 1)
-    with simulator.concurrent_blocks(), pytest.raises(AssertionError, match="output"):
-        one_layer(plan, "padded", monkeypatch, H=13, N=2, D=1)
 
 
 @pytest.mark.parametrize("parts", [1, 6])

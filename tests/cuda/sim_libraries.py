@@ -154,16 +154,16 @@ def test_arrays_with_gaps(name):
 
 def test_launches_are_on_the_callers_stream(monkeypatch):
     """Every kernel of a training step, whoever allocates."""
-    from numba_rnn.cuda import memory, toolkit
+    from numba_rnn.cuda import launching, memory
 
-    streams, launch = [], toolkit.launch
+    streams, launch = [], launching.launch
 
     def watched(compiled, grid, threads, stream, *arguments, **options):
         streams.append(stream)
         launch(compiled, grid, threads, 0, *arguments, **options)
 
     for module in list(sys.modules.values()):
-        if getattr(module, "launch", None) is launch and module is not toolkit:
+        if getattr(module, "launch", None) is launch and module is not launching:
             monkeypatch.setattr(module, "launch", watched)
     monkeypatch.setattr(memory, "stream", lambda pointer: 100 + pointer)
     monkeypatch.setattr(sys.modules["torch"].cuda.current_stream(), "cuda_stream", 7)

@@ -1,4 +1,4 @@
-"""In Numba's simulator: losses, optimisers and clipping on device arrays beside NumPy's."""
+"""In Numba's simulator, or on a GPU: losses, optimisers and clipping beside NumPy's."""
 
 import io
 

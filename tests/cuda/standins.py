@@ -122,6 +122,12 @@ class TorchLike(_Standin):
     def is_contiguous(self):
         return self.host.flags.c_contiguous
 
+    def storage_offset(self):
+        return 0  # memory starts with the first element here
+
+    def as_strided(self, shape, strides, offset):
+        return self._like(strided(self.host.reshape(-1)[offset:], shape, strides))
+
     def cpu(self):
         assert not self.requires_grad
         return TorchLike(self.host.copy(), where="cpu")
@@ -194,6 +200,15 @@ def _as(kind):
     return convert
 
 
+def strided(host, shape, strides):
+    in_bytes = [stride * host.itemsize for stride in strides]
+    return np.lib.stride_tricks.as_strided(host, shape, in_bytes)
+
+
+def _as_strided(array, shape, strides):
+    return CupyLike(np.lib.stride_tricks.as_strided(array.host, shape, strides))
+
+
 def _matmul(a, b, out):
     np.matmul(a.host, b.host, out=out.host)
 
@@ -205,6 +220,8 @@ def cupy_like():
     module.empty = lambda shape, dtype: CupyLike(np.full(shape, 77, dtype))
     module.zeros = lambda shape, dtype: CupyLike(np.zeros(shape, dtype))
     module.ascontiguousarray = lambda a: a if a.flags.c_contiguous else a.copy()
+    tricks = types.SimpleNamespace(as_strided=_as_strided)
+    module.lib = types.SimpleNamespace(stride_tricks=tricks)
     stream = types.SimpleNamespace(ptr=0)
     module.cuda = types.SimpleNamespace(get_current_stream=lambda: stream)
     return module
