@@ -12,6 +12,7 @@
     plain.py       what the tile does, in plain Python
     parallel.py    how work is split over threads
     plans.py       what a call needs besides its arrays, kept by shape
+    tables.py      what kernels are told of a batch, which may be new in every call
     worth.py       whether threads bring more than they cost
     quota.py       how many processors a container may use
 
@@ -27,14 +28,15 @@ import numpy as np
 from numba import get_num_threads
 
 from ..forks import is_child
-from ..layout import Layout
+from ..layout import LARGEST_KEPT, Layout
 from . import dropout as _dropout
-from . import linear, recurrence
+from . import linear, recurrence, tables
 from .marks import APART
-from .native import PLAIN, as_writeable
+from .native import PLAIN, Structure, as_writeable
 from .parallel import packers, run, split, threads
 from .plans import Plan, Size, with_plan
 from .products import ROWS_AT_ONCE, padded, product_size
+from .tables import CUTS, Cut, LayerPlan
 from .vectors import LANES, RELU, TANH
 
 INT = np.dtype(np.int64)
@@ -86,6 +88,7 @@ def prepare(dtype: np.dtype, training: bool) -> None:
         kernels += [recurrence.rnn_backward, linear.linear_backward, _dropout.dropout]
     for kernel in kernels:
         kernel.make(dtype, True)
+    tables.prepare()
 
 
 def _shape(dtype: np.dtype, N: int, *sizes: int) -> tuple[Any, ...]:
@@ -101,29 +104,38 @@ def _sizes(counts: dict[str, int], dtype: np.dtype) -> dict[str, Size]:
     return {name: Size(count, dtype, name == "zeros") for name, count in counts.items()}
 
 
+def _cut(structure: type[Structure], layout: Layout, I: int, H: int, D: int) -> Cut:
+    """Split a batch for a pass of a layer, or find how it was."""
+    key = (structure, D * H * (I + H), D, get_num_threads())
+    found = layout.kept.get(key)
+    if found is None:
+        backward = structure is recurrence.Backward
+        work = (1 + backward) * layout.real_steps * D * H * (I + H)
+        found = Cut(structure, layout, work, split(layout, work, D, backward))
+        if layout.rows <= LARGEST_KEPT:
+            if len(layout.kept) > CUTS:
+                layout.kept.clear()
+            layout.kept[key] = found
+    return found
+
+
 def _layer(
-    layout: Layout, I: int, H: int, D: int, nonlinearity: str, lanes: int, blocks: int, slices: int
+    cut: Cut, N: int, I: int, H: int, D: int, nonlinearity: str, lanes: int
 ) -> dict[str, Any]:
     """Fields of `recurrence.Layer` that depend on shapes."""
+    _, blocks, slices = cut.split
     return {
-        "L": layout.longest, "N": layout.batch, "I": I, "H": H, "D": D, "f": F[nonlinearity],
-        "lanes": lanes, "packers": packers(D * H * (I + H)),
-        "blocks": blocks, "slices": slices, "bounds": layout.blocks(blocks),
-        "table": recurrence.table(_largest(layout, blocks)),
-        "step_row": layout.step_row, "batch_row": layout.batch_row,
-        "lengths": layout.lengths, "order": layout.order,
+        "N": N, "I": I, "H": H, "D": D, "f": F[nonlinearity], "lanes": lanes,
+        "packers": packers(D * H * (I + H)), "blocks": blocks, "slices": slices, "table": cut.table,
     }  # fmt: skip
 
 
-def _largest(layout: Layout, blocks: int) -> int:
-    return int(np.diff(layout.blocks(blocks)).max(initial=0))
-
-
-def _tables(layout: Layout, D: int, blocks: int, slices: int, parts: int) -> dict[str, Size]:
+def _tables(cut: Cut, D: int) -> dict[str, Size]:
     """Scratch of both passes that holds integers."""
+    parts, blocks, slices = cut.split
     tasks = D * blocks * slices
     marks = tasks * APART if slices > 1 else 0
-    rows = max(tasks * recurrence.table(_largest(layout, blocks)), 3 * parts * ROWS_AT_ONCE)
+    rows = max(tasks * cut.table, 3 * parts * ROWS_AT_ONCE)
     return {
         "row_tables": Size(rows, INT),
         "marks": Size(marks, INT, zeros=True, each_time=True),
@@ -162,19 +174,19 @@ def rnn_forward(
     if len(layout.empty):  # no step: the state stays as it is
         h_n[:, layout.empty] = h_0[:, layout.empty]
 
+    cut = _cut(recurrence.Forward, layout, I, H, D)
+
     def make() -> Plan:
-        N, work, lanes = layout.batch, layout.real_steps * D * H * (I + H), _lanes(dtype)
-        parts, blocks, slices = split(layout, work, D, False)
-        return Plan(
-            recurrence.rnn_forward, recurrence.Forward,
-            _layer(layout, I, H, D, nonlinearity, lanes, blocks, slices),
-            _sizes(recurrence.forward_scratch(I, H, D, lanes), dtype)
-            | _tables(layout, D, blocks, slices, parts),
-            dtype, parts, work, _shape(dtype, N, I, H, D),
+        N, lanes = layout.batch, _lanes(dtype)
+        return LayerPlan(
+            recurrence.rnn_forward, recurrence.Forward, cut,
+            _layer(cut, N, I, H, D, nonlinearity, lanes),
+            _sizes(recurrence.forward_scratch(I, H, D, lanes), dtype) | _tables(cut, D),
+            dtype, cut.split[0], cut.work, _shape(dtype, N, I, H, D),
         )  # fmt: skip
 
-    key = (layout, I, H, D, nonlinearity, dtype, get_num_threads())
-    with_plan(key, make, (weights, places, x, h_0, output, h_n))
+    key = (cut.key, I, H, D, nonlinearity, dtype)
+    with_plan(key, make, (weights, places, x, h_0, output, h_n, cut))
     return output
 
 
@@ -220,29 +232,27 @@ def rnn_backward(
     if grad_h_n is None:
         grad_h_n = zeros(dh_0.shape, dtype)
 
+    cut = _cut(recurrence.Backward, layout, I, H, D)
+
     def make() -> Plan:
-        N, work, lanes = layout.batch, 2 * layout.real_steps * D * H * (I + H), _lanes(dtype)
-        parts, blocks, slices = split(layout, work, D, True)
-        rows, later, earlier, first, sample = layout.transitions(False)
-        constants = {
-            "parts": parts, "steps": len(rows), "successions": len(later), "starts": len(first),
-            "rows": rows, "earlier": earlier, "later": later, "first": first,
-            "first_in_reverse": layout.transitions(True)[3], "sample": sample,
-            "one_row": one_row, "keep": state_gradients,
+        N, lanes = layout.batch, _lanes(dtype)
+        parts, _, slices = cut.split
+        constants = _layer(cut, N, I, H, D, nonlinearity, lanes) | {
+            "parts": parts, "one_row": one_row, "keep": state_gradients,
             "product_size": product_size(max(padded(H, lanes), padded(I, lanes)), lanes),
         }  # fmt: skip
-        return Plan(
-            recurrence.rnn_backward, recurrence.Backward,
-            constants | _layer(layout, I, H, D, nonlinearity, lanes, blocks, slices),
+        return LayerPlan(
+            recurrence.rnn_backward, recurrence.Backward, cut, constants,
             _sizes(recurrence.backward_scratch(N, I, H, D, slices, parts, lanes), dtype)
-            | _tables(layout, D, blocks, slices, parts),
-            dtype, parts, work, _shape(dtype, N, I, H, D),
+            | _tables(cut, D),
+            dtype, parts, cut.work, _shape(dtype, N, I, H, D),
         )  # fmt: skip
 
-    key = (layout, I, H, D, nonlinearity, dtype, get_num_threads(), one_row, state_gradients)
+    key = (cut.key, I, H, D, nonlinearity, dtype, one_row, state_gradients)
     with_plan(
         key, make,
-        (weights, places, x, h_0, output, grad_output, grad_h_n, dx, dh_0, gradients, dh, delta),
+        (weights, places, x, h_0, output, grad_output, grad_h_n, dx, dh_0, gradients, dh, delta,
+         cut),
     )  # fmt: skip
     return dx, dh if state_gradients else None
 
