@@ -32,11 +32,11 @@ def environment(**variables):
     return {name: str(value) for name, value in both.items() if value is not None}
 
 
-def python(code, cwd=None, **variables):
+def python(code, cwd=None, timeout=300, **variables):
     """Run code where warnings are errors, with environment variables; return what it prints."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        env=environment(**variables), cwd=cwd, capture_output=True, text=True, timeout=300,
+        env=environment(**variables), cwd=cwd, capture_output=True, text=True, timeout=timeout,
     )  # fmt: skip
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
