@@ -38,8 +38,7 @@ def _padded(steps: int, batch: int, batch_first: bool, content: bytes | None) ->
         return Layout(steps * batch, step_row, batch_row, np.full(batch, steps, np.int64), place)
     lengths = np.frombuffer(content, np.int64)
     lengths = validation.lengths("lengths", lengths, batch, steps, zero_allowed=True)
-    order = np.argsort(-lengths, kind="stable")
-    return Layout(steps * batch, step_row, batch_row[order], lengths[order], order)
+    return Layout(steps * batch, step_row, batch_row, lengths)
 
 
 def packed(sequence: PackedSequence) -> Layout:

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 TESTS = Path(__file__).parent
@@ -32,11 +34,40 @@ def environment(**variables):
     return {name: str(value) for name, value in both.items() if value is not None}
 
 
-def python(code, cwd=None, **variables):
+def python(code, cwd=None, timeout=300, **variables):
     """Run code where warnings are errors, with environment variables; return what it prints."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        env=environment(**variables), cwd=cwd, capture_output=True, text=True, timeout=300,
+        env=environment(**variables), cwd=cwd, capture_output=True, text=True, timeout=timeout,
     )  # fmt: skip
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def chosen(request, *tests):
+    """Return the values of the parameters of those tests of a module that are to be run."""
+    found = [i for i in request.session.items if i.module is request.module]
+    found = [i for i in found if getattr(i, "originalname", None) in tests]
+    return {value for item in found for value in item.callspec.params.values()}
+
+
+@contextmanager
+def at_once(calls):
+    """Make calls that wait for processes, as many at once as there are processors, in this order.
+
+    Parameters
+    ----------
+    calls : dict of hashable to callable
+
+    Yields
+    ------
+    callable
+        Waits for the call of a name, and returns what it did or raises what it raised.
+    """
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    pool = ThreadPoolExecutor(processors)
+    try:
+        done = {name: pool.submit(call) for name, call in calls.items()}
+        yield lambda name: done[name].result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -6,6 +6,7 @@ Comparisons here are of bits, stricter than ==: 0 is not -0.
 import copy
 import hashlib
 import tracemalloc
+from collections import OrderedDict
 
 import numba
 import numpy as np
@@ -15,7 +16,7 @@ from processes import python
 
 import numba_rnn as nr
 from numba_rnn import batches, cpu
-from numba_rnn.cpu import parallel
+from numba_rnn.cpu import parallel, plans
 
 DTYPES = [np.float32, np.float64]
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -87,12 +88,29 @@ def force(monkeypatch):
     """Return a function that forces a way of splitting on all work."""
     numba.get_num_threads()  # starts the pool, as the decision that is replaced does
 
+    # What was split before, by whatever test, is split anew.
+    batches._kept_padded.cache_clear()
+    batches._kept_packed.cache_clear()
+    monkeypatch.setattr(cpu, "LARGEST_KEPT", -1)
+    monkeypatch.setattr(plans, "_plans", OrderedDict())
+    monkeypatch.setattr(plans, "_bytes", 0)
+
+    asked = [True]
+
+    def answer(what):
+        asked.append(True)
+        return what
+
     def to(split):
-        monkeypatch.setattr(cpu, "split", lambda *arguments: split)
-        monkeypatch.setattr(cpu, "threads", lambda work: split[0])
+        assert asked, "work was done in the way that was forced before"
+        asked.clear()
+        plans._plans.clear()
+        monkeypatch.setattr(cpu, "split", lambda *arguments: answer(split))
+        monkeypatch.setattr(cpu, "threads", lambda work: answer(split[0]))
         monkeypatch.setattr(parallel.worth, "launch", lambda kind: True)
 
-    return to
+    yield to
+    assert asked, "work was done in the way that was forced before"
 
 
 # --- however work is split ------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import stat
 import tarfile
 import tempfile
 import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -282,6 +283,128 @@ def test_a_file_that_is_being_read_elsewhere_may_refuse_to_be_replaced(monkeypat
     with pytest.raises(PermissionError):
         cache._write(tmp_path / "numba_rnn", "another", contents)
     assert [path.name for path in (tmp_path / "numba_rnn").iterdir()] == ["entry"]
+
+
+# --- leftovers ------------------------------------------------------------------------------------
+
+OTHER = "0123456789abcdef"  # of sources that are no more
+DAY = 86400
+
+
+def leftover(directory, name, days, read=None):
+    """A file that was written so many days ago, and perhaps read later."""
+    path = directory / name
+    path.write_bytes(b"something")
+    now = time.time()
+    os.utime(path, (now - DAY * (days if read is None else read), now - DAY * days))
+    return path
+
+
+@pytest.fixture
+def left(compile_one, monkeypatch, tmp_path):
+    """Leave files where an entry is, then let a new process write another one."""
+    assert not compile_one()
+    (entry,) = entries(tmp_path)
+    entry.unlink()
+    monkeypatch.setattr(cache, "_tidied", set())
+
+    def leave(name, *days):
+        name = name.format(entry=entry.name, other=entry.name.replace(cache.DIGEST, OTHER))
+        return leftover(entry.parent, name, *days)
+
+    return leave
+
+
+def test_what_nobody_needs_is_removed(compile_one, left, monkeypatch):
+    gone = [
+        left("{other}", 31),
+        left("c{other}", 400, 31),
+        left("other-name-" + OTHER + "-" + "0" * 24 + ".nbc", 31),
+        left("{entry}.k3j_x2.tmp", 0.05),
+        left("{other}.k3j_x2.tmp", 0.05),
+    ]
+    stays = [
+        left("{other}", 29),
+        left("a{other}", 400, 29),  # read since
+        left("a{entry}", 400),  # of these sources
+        left("b{entry}.k3j_x2.tmp", 0.03),  # may be being written
+        left("b{entry}.k3j_x2.tmp2", 400),
+        left("b{entry}.tmp", 400),
+        left("{other}.txt", 400),
+        left("my-notes.nbc", 400),
+        left("kernel.nbi", 400),
+        left("x.tmp", 400),
+    ]
+    assert not compile_one()
+    assert [path for path in gone if path.exists()] == []
+    assert [path for path in stays if not path.exists()] == []
+    assert compile_one()
+
+
+def test_it_is_done_once_and_where_something_is_written_alone(compile_one, left, monkeypatch):
+    calls = []
+
+    def scandir(path, original=os.scandir):
+        calls.append(path)
+        return original(path)
+
+    monkeypatch.setattr(cache.os, "scandir", scandir)
+    old = left("{other}", 31)
+    assert not compile_one()
+    assert len(calls) == 1 and not old.exists()
+    (entry,) = [path for path in old.parent.iterdir() if cache.DIGEST in path.name]
+    old = left("{other}", 31)
+    entry.unlink()
+    assert not compile_one()  # writes once more
+    monkeypatch.setattr(cache, "_tidied", set())
+    assert compile_one()  # reads
+    assert len(calls) == 1 and old.exists()
+
+
+@POSIX
+def test_what_is_not_ours_stays(compile_one, left, monkeypatch, tmp_path):
+    target = leftover(tmp_path, "target", 400)
+    link = left("{other}", 400)
+    link.unlink()
+    link.symlink_to(target)
+    os.utime(link, (0, 0), follow_symlinks=False)
+    directory = link.with_name("a" + link.name)
+    directory.mkdir()
+    os.utime(directory, (0, 0))
+    theirs = left("b{other}", 400)
+    if os.geteuid() == 0:
+        os.chown(theirs, 65534, 65534)
+    else:
+        monkeypatch.setattr(cache, "_is_left_over", another_user(cache._is_left_over, theirs))
+    ours = left("c{other}", 400)
+    assert not compile_one()
+    assert target.exists() and link.is_symlink() and directory.is_dir() and theirs.exists()
+    assert not ours.exists()
+
+
+def another_user(original, path):
+    """Let one file be another user's."""
+
+    def changed(name, status):
+        if name == path.name:
+            status = os.stat_result((*status[:4], os.geteuid() + 1, *status[5:]))
+        return original(name, status)
+
+    return changed
+
+
+@pytest.mark.parametrize("what", ["scandir", "unlink"])
+def test_what_cannot_be_removed_does_no_harm(compile_one, left, monkeypatch, what):
+    """Another process was faster, or the directory is another user's."""
+    old = left("{other}", 31)
+
+    def fail(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cache.os, what, fail)
+    assert not compile_one()
+    assert compile_one()
+    assert old.exists()
 
 
 # --- errors that are not the disk's ---------------------------------------------------------------

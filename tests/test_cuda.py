@@ -7,12 +7,12 @@ needs a GPU. Where there is one, those named gpu_ run, and on it those of ON_GPU
 import os
 import subprocess
 import sys
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from processes import TESTS, environment, python
+from processes import TESTS, at_once, chosen, environment, python
 
 IN_CI = bool(os.environ.get("NUMBA_RNN_CI"))
 needs_numba_cuda = pytest.mark.skipif(
@@ -39,22 +39,35 @@ def run(name, **variables):
     variables["PYTHONPATH"] += os.pathsep + str(TESTS / "cuda")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", TESTS / "cuda" / name],
-        env=variables, capture_output=True, text=True, timeout=600,
+        env=variables, capture_output=True, text=True, timeout=1200,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout[-8000:]}\n{done.stderr[-2000:]}"
     assert " skipped" not in done.stdout
 
 
+@pytest.fixture(scope="module")
+def finished(request):
+    """Return a function that waits for a file, of those that were asked for; the longest first."""
+    wanted = chosen(request, "test_in_the_simulator", "test_compiled_without_a_gpu")
+    calls = {
+        name: partial(run, name, NUMBA_ENABLE_CUDASIM=1 if name in SIMULATED else None)
+        for name in COMPILED + SIMULATED
+        if name in wanted
+    }
+    with at_once(calls) as wait:
+        yield wait
+
+
 @needs_numba_cuda
 @pytest.mark.parametrize("name", SIMULATED)
-def test_in_the_simulator(name):
-    run(name, NUMBA_ENABLE_CUDASIM=1)
+def test_in_the_simulator(name, finished):
+    finished(name)
 
 
 @needs_numba_cuda
 @pytest.mark.parametrize("name", COMPILED)
-def test_compiled_without_a_gpu(name):
-    run(name, NUMBA_ENABLE_CUDASIM=None)
+def test_compiled_without_a_gpu(name, finished):
+    finished(name)
 
 
 @needs_numba_cuda

@@ -63,11 +63,16 @@ def test_plain_python_meets_at_marks():
 import numpy as np
 import numba_rnn as nr
 from numba_rnn import cpu
-from numba_rnn.cpu import marks
+from numba_rnn.cpu import marks, recurrence
 marks.PATIENCE = 3
 rnn = nr.RNN(2, 40, dtype=np.float64, rng=0)
 x = np.linspace(-1, 1, 6).reshape(3, 1, 2)
-answers = []
+answers, met = [], set()
+cpu.LARGEST_KEPT = -1  # each is split anew
+def wait(*arguments, original=recurrence.wait):
+    met.add(slices)
+    return original(*arguments)
+recurrence.wait = wait
 for slices in (1, 3):
     cpu.split = lambda *arguments, slices=slices: (slices, 1, slices)
     tape = rnn.forward(x)
@@ -75,6 +80,7 @@ for slices in (1, 3):
     answers.append((tape.output, tape.h_n, grads.flat, grads.input, grads.h_0))
 for one, other in zip(*answers):
     assert (one == other).all()
+assert met == {3}
 """
     python(code, NUMBA_DISABLE_JIT=1)
 

@@ -98,6 +98,12 @@ adam = nr.optim.Adam([rnn.flat_parameters])
 classifier = estimators.RNNClassifier(3)
 forecaster = estimators.RNNForecaster(window=5, horizon=2)
 """
+# No line is about these, and to read torch takes longer than all else.
+SETTINGS = """
+[mypy]
+[mypy-torch.*,matplotlib.*,onnx.*]
+follow_imports = skip
+"""
 CASES = [re.split(r"\s+(?=-> |! )", line) for line in LINES.strip().splitlines()]
 
 
@@ -109,6 +115,7 @@ def said(tmp_path_factory):
     for line, *expected in CASES:
         code += f"reveal_type({line})\n" if expected and expected[0][0] == "-" else f"{line}\n"
     (folder / "user.py").write_text(code)
+    (folder / "mypy.ini").write_text(SETTINGS)
     # Where it is installed mypy finds it by itself, and wants no other way to it.
     path = {} if PACKAGE.name == "site-packages" else {"MYPYPATH": str(PACKAGE)}
     done = subprocess.run(

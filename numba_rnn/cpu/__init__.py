@@ -12,6 +12,7 @@
     plain.py       what the tile does, in plain Python
     parallel.py    how work is split over threads
     plans.py       what a call needs besides its arrays, kept by shape
+    tables.py      what kernels are told of a batch, which may be new in every call
     worth.py       whether threads bring more than they cost
     quota.py       how many processors a container may use
 
@@ -27,14 +28,15 @@ import numpy as np
 
 from .. import batches
 from ..forks import is_child
-from ..layout import Layout
+from ..layout import LARGEST_KEPT, Layout
 from . import dropout as _dropout
-from . import linear, recurrence
+from . import linear, recurrence, tables
 from .marks import APART
-from .native import PLAIN, as_kernels_want
+from .native import PLAIN, Structure, as_kernels_want
 from .parallel import PACKING, counted, packers, run, split, threads
 from .plans import Plan, Size, with_plan
 from .products import ROWS_AT_ONCE, padded, product_size
+from .tables import CUTS, Cut, LayerPlan
 from .vectors import LANES, RELU, TANH
 
 INT = np.dtype(np.int64)
@@ -82,6 +84,7 @@ def prepare(dtype: np.dtype, training: bool) -> None:
         kernels += [recurrence.rnn_backward, linear.linear_backward, _dropout.dropout]
     for kernel in kernels:
         kernel.make(dtype, True)
+    tables.prepare()
 
 
 def _shape(dtype: np.dtype, N: int, *sizes: int) -> tuple[Any, ...]:
@@ -97,29 +100,38 @@ def _sizes(counts: dict[str, int], dtype: np.dtype) -> dict[str, Size]:
     return {name: Size(count, dtype, name == "zeros") for name, count in counts.items()}
 
 
+def _cut(structure: type[Structure], layout: Layout, I: int, H: int, D: int) -> Cut:
+    """Split a batch for a pass of a layer, or find how it was."""
+    backward, each = structure is recurrence.Backward, D * H * (I + H)
+    work = (1 + backward) * layout.real_steps * each
+    key = (structure, each, D, counted(max(work, PACKING * each)))
+    found = layout.kept.get(key)
+    if found is None:
+        found = Cut(structure, layout, work, split(layout, work, D, backward))
+        if layout.rows <= LARGEST_KEPT:
+            if len(layout.kept) > CUTS:
+                layout.kept.clear()
+            layout.kept[key] = found
+    return found
+
+
 def _layer(
-    layout: Layout, I: int, H: int, D: int, nonlinearity: str, lanes: int, blocks: int, slices: int
+    cut: Cut, N: int, I: int, H: int, D: int, nonlinearity: str, lanes: int
 ) -> dict[str, Any]:
     """Fields of `recurrence.Layer` that depend on shapes."""
+    _, blocks, slices = cut.split
     return {
-        "L": layout.longest, "N": layout.batch, "I": I, "H": H, "D": D, "f": F[nonlinearity],
-        "lanes": lanes, "packers": packers(D * H * (I + H)),
-        "blocks": blocks, "slices": slices, "bounds": layout.blocks(blocks),
-        "table": recurrence.table(_largest(layout, blocks)),
-        "step_row": layout.step_row, "batch_row": layout.batch_row,
-        "lengths": layout.lengths, "order": layout.order,
+        "N": N, "I": I, "H": H, "D": D, "f": F[nonlinearity], "lanes": lanes,
+        "packers": packers(D * H * (I + H)), "blocks": blocks, "slices": slices, "table": cut.table,
     }  # fmt: skip
 
 
-def _largest(layout: Layout, blocks: int) -> int:
-    return int(np.diff(layout.blocks(blocks)).max(initial=0))
-
-
-def _tables(layout: Layout, D: int, blocks: int, slices: int, parts: int) -> dict[str, Size]:
+def _tables(cut: Cut, D: int) -> dict[str, Size]:
     """Scratch of both passes that holds integers."""
+    parts, blocks, slices = cut.split
     tasks = D * blocks * slices
     marks = tasks * APART if slices > 1 else 0
-    rows = max(tasks * recurrence.table(_largest(layout, blocks)), 3 * parts * ROWS_AT_ONCE)
+    rows = max(tasks * cut.table, 3 * parts * ROWS_AT_ONCE)
     return {
         "row_tables": Size(rows, INT),
         "marks": Size(marks, INT, zeros=True, each_time=True),
@@ -158,26 +170,24 @@ def rnn_forward(
     if len(layout.empty):  # no step: the state stays as it is
         h_n[:, layout.empty] = h_0[:, layout.empty]
 
-    count = counted(D * H * (I + H) * max(layout.real_steps, PACKING))
+    cut = _cut(recurrence.Forward, layout, I, H, D)
     with_plan(
-        (weights, places, x, h_0, output, h_n),
-        _rnn_forward, layout, I, H, D, nonlinearity, dtype, count,
+        (weights, places, x, h_0, output, h_n), (cut,),
+        _rnn_forward, cut.key, I, H, D, nonlinearity, dtype,
     )  # fmt: skip
     return output
 
 
 def _rnn_forward(
-    layout: Layout, I: int, H: int, D: int, nonlinearity: str, dtype: np.dtype, _: int,
+    key: tuple[int, ...], I: int, H: int, D: int, nonlinearity: str, dtype: np.dtype, cut: Cut,
     keeps: bool = False,
-) -> Plan:  # fmt: skip
-    N, work, lanes = layout.batch, layout.real_steps * D * H * (I + H), _lanes(dtype)
-    parts, blocks, slices = split(layout, work, D, False)
-    return Plan(
-        recurrence.rnn_forward, recurrence.Forward,
-        _layer(layout, I, H, D, nonlinearity, lanes, blocks, slices),
-        _sizes(recurrence.forward_scratch(I, H, D, lanes), dtype)
-        | _tables(layout, D, blocks, slices, parts),
-        dtype, parts, work, _shape(dtype, N, I, H, D), keeps,
+) -> LayerPlan:  # fmt: skip
+    N, lanes = key[0], _lanes(dtype)
+    return LayerPlan(
+        recurrence.rnn_forward, recurrence.Forward, cut,
+        _layer(cut, N, I, H, D, nonlinearity, lanes),
+        _sizes(recurrence.forward_scratch(I, H, D, lanes), dtype) | _tables(cut, D),
+        dtype, cut.split[0], cut.work, _shape(dtype, N, I, H, D), keeps,
     )  # fmt: skip
 
 
@@ -197,8 +207,9 @@ class Stepper:
         self, weights: np.ndarray, places: np.ndarray, N: int, I: int, H: int, nonlinearity: str
     ) -> None:
         self._weights, self._places = weights, places
-        one_step = batches.padded(1, N, False)
-        self._plan = _rnn_forward(one_step, I, H, 1, nonlinearity, weights.dtype, 0, keeps=True)
+        self._cut = cut = _cut(recurrence.Forward, batches.padded(1, N, False), I, H, 1)
+        options = I, H, 1, nonlinearity, weights.dtype
+        self._plan = _rnn_forward(cut.key, *options, cut, keeps=True)
         x, h, following = (zeros(shape, weights.dtype) for shape in ((N, I), (1, N, H), (1, N, H)))
         self.step(x, h, following)  # packs
         self._plan.put(packers=0)
@@ -206,7 +217,7 @@ class Stepper:
     def step(self, x: np.ndarray, h: np.ndarray, following: np.ndarray) -> None:
         """From x (N, I) and the state h (1, N, H), fill the state that follows, (1, N, H)."""
         output = following[0]
-        self._plan.run((self._weights, self._places, x, h, output, following))
+        self._plan.run((self._weights, self._places, x, h, output, following), self._cut)
 
 
 def rnn_backward(
@@ -251,34 +262,30 @@ def rnn_backward(
     if grad_h_n is None:
         grad_h_n = zeros(dh_0.shape, dtype)
 
-    count = counted(D * H * (I + H) * max(2 * layout.real_steps, PACKING))
+    cut = _cut(recurrence.Backward, layout, I, H, D)
     with_plan(
         (weights, places, x, h_0, output, grad_output, grad_h_n, dx, dh_0, gradients, dh, delta),
-        _rnn_backward, layout, I, H, D, nonlinearity, dtype, count, one_row, state_gradients,
+        (cut,),
+        _rnn_backward, cut.key, I, H, D, nonlinearity, dtype, one_row, state_gradients,
     )  # fmt: skip
     return dx, dh if state_gradients else None
 
 
 def _rnn_backward(
-    layout: Layout, I: int, H: int, D: int, nonlinearity: str, dtype: np.dtype, _: int,
-    one_row: bool, state_gradients: bool,
-) -> Plan:  # fmt: skip
-    N, work, lanes = layout.batch, 2 * layout.real_steps * D * H * (I + H), _lanes(dtype)
-    parts, blocks, slices = split(layout, work, D, True)
-    rows, later, earlier, first, sample = layout.transitions(False)
-    constants = {
-        "parts": parts, "steps": len(rows), "successions": len(later), "starts": len(first),
-        "rows": rows, "earlier": earlier, "later": later, "first": first,
-        "first_in_reverse": layout.transitions(True)[3], "sample": sample,
-        "one_row": one_row, "keep": state_gradients,
+    key: tuple[int, ...], I: int, H: int, D: int, nonlinearity: str, dtype: np.dtype, one_row: bool,
+    state_gradients: bool, cut: Cut,
+) -> LayerPlan:  # fmt: skip
+    N, lanes = key[0], _lanes(dtype)
+    parts, _, slices = cut.split
+    constants = _layer(cut, N, I, H, D, nonlinearity, lanes) | {
+        "parts": parts, "one_row": one_row, "keep": state_gradients,
         "product_size": product_size(max(padded(H, lanes), padded(I, lanes)), lanes),
     }  # fmt: skip
-    return Plan(
-        recurrence.rnn_backward, recurrence.Backward,
-        constants | _layer(layout, I, H, D, nonlinearity, lanes, blocks, slices),
+    return LayerPlan(
+        recurrence.rnn_backward, recurrence.Backward, cut, constants,
         _sizes(recurrence.backward_scratch(N, I, H, D, slices, parts, lanes), dtype)
-        | _tables(layout, D, blocks, slices, parts),
-        dtype, parts, work, _shape(dtype, N, I, H, D),
+        | _tables(cut, D),
+        dtype, parts, cut.work, _shape(dtype, N, I, H, D),
     )  # fmt: skip
 
 
@@ -297,7 +304,7 @@ def linear_forward(x: np.ndarray, weights: np.ndarray, out_features: int) -> np.
     y = empty((M, O), dtype)
 
     count = counted(I * O * max(M, PACKING))
-    with_plan((x, weights, y), _linear_forward, M, I, O, has_bias, dtype, count)
+    with_plan((x, weights, y), (), _linear_forward, M, I, O, has_bias, dtype, count)
     return y
 
 
@@ -322,7 +329,7 @@ def linear_backward(
 
     count = counted(I * O * max(2 * M, PACKING))
     with_plan(
-        (x, weights, grad_output, dx, gradients),
+        (x, weights, grad_output, dx, gradients), (),
         _linear_backward, M, I, O, has_bias, dtype, count,
     )  # fmt: skip
     return dx, gradients

@@ -4,16 +4,21 @@ Numba's own cache fails over a damaged file, reads from writable directories onl
 (so runs) whatever lies in them. Here an entry is one file, a checksum with the pickled result of
 a compilation behind it. Its name has all that the code depends on: the kernel, the sources, the
 types, the processor, the versions of Numba and Python. So nothing can be stale, whatever time
-stamps say, and what two processes write at once is the same.
+stamps say, and what two processes write at once is the same. Who writes an entry removes what other
+versions and processes that were killed have left.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
+import re
+import stat
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from importlib import resources
@@ -34,7 +39,11 @@ from .. import __version__
 
 CHECKSUM = hashlib.sha256
 CHECKSUM_BYTES = CHECKSUM().digest_size
+DAY = 86400  # seconds
+# How long an entry of other sources stays that nobody reads, and a file that was not finished.
+UNUSED, UNFINISHED = 30 * DAY, DAY / 24
 _warned = False
+_tidied: set[Path] = set()
 
 
 def jitted(function: Callable, name: str, **options: Any) -> Callable:
@@ -83,6 +92,7 @@ class DiskCache(NullCache):
             try:
                 _write(directory, name, CHECKSUM(payload).digest() + payload)
                 kept = directory
+                _tidy(directory)
                 break
             except OSError as error:
                 failures.append(_why_not(directory, name, error))
@@ -254,3 +264,37 @@ def _write(directory: Path, name: str, contents: bytes) -> None:
         # Windows doesn't replace what another process reads; the entry is as good as this one.
         if not isinstance(error, PermissionError) or _read(directory, name) is None:
             raise
+
+
+_OURS = re.compile(r".+-(?P<digest>[0-9a-f]{16})-[0-9a-f]{24}\.nbc(?P<unfinished>\..+\.tmp)?")
+
+
+def _tidy(directory: Path) -> None:
+    """Remove what nobody needs any more, once in a process; what can't be removed stays.
+
+    That is what processes left that were killed as they wrote, and entries of other sources which
+    nobody has read for a month. Should somebody need one after all, it is compiled again.
+    """
+    if directory in _tidied:
+        return
+    _tidied.add(directory)
+    with contextlib.suppress(OSError), os.scandir(directory) as files:
+        for file in files:
+            with contextlib.suppress(OSError):
+                if _is_left_over(file.name, file.stat(follow_symlinks=False)):
+                    os.unlink(file.path)
+
+
+def _is_left_over(name: str, status: os.stat_result) -> bool:
+    """Whether a file is one of ours that nobody needs any more."""
+    found = _OURS.fullmatch(name)
+    if found is None or not stat.S_ISREG(status.st_mode):
+        return False
+    if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+        return False
+    now = time.time()
+    if found["unfinished"]:
+        return now - status.st_mtime > UNFINISHED
+    # Where the system doesn't note when a file is read, it is the time when it was written.
+    last = max(status.st_atime, status.st_mtime)
+    return found["digest"] != DIGEST and now - last > UNUSED

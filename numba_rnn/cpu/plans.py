@@ -147,19 +147,25 @@ class _Kept:
         self.bytes, self.count, self.used = 0, 0, False
 
 
-def with_plan(arrays: tuple[np.ndarray, ...], make: Callable[..., Plan], *key: Hashable) -> None:
-    """Run the plan ``make(*key)`` on arrays: one that was kept, or a new one."""
+def with_plan(
+    arrays: tuple[np.ndarray, ...], batch: tuple[Any, ...], make: Callable[..., Plan],
+    *key: Hashable,
+) -> None:  # fmt: skip
+    """Run a plan on arrays: one that was kept, or ``make(*key, *batch)``.
+
+    `batch` is what plans of one key are told anew in each run.
+    """
     kept = _plans.get((make, key))
     try:
         plan = kept.spare.pop()
     except (AttributeError, IndexError):  # there is none, or other threads have them
-        plan = make(*key)
-        plan.run(arrays)
+        plan = make(*key, *batch)
+        plan.run(arrays, *batch)
         _keep((make, key), plan)
         return
     kept.used = True
     try:
-        plan.run(arrays)
+        plan.run(arrays, *batch)
     finally:
         kept.spare.append(plan)
 

@@ -50,8 +50,8 @@ def lengths(name: str, value: Any, batch: int, longest: int, *, zero_allowed: bo
             f"{name} must hold one length for each of the {batch} sequences, got {result.size}"
         )
     low = 0 if zero_allowed else 1
-    bad = (result < low) | (result > longest)
-    if bad.any():
+    if result.size and not (low <= result.min() and result.max() <= longest):
+        bad = (result < low) | (result > longest)
         raise ValueError(
             f"{name} must lie between {low} and {longest}, the padded length, "
             f"{offenders(result, bad)}"

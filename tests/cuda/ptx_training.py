@@ -3,13 +3,11 @@
 import functools
 import re
 from types import SimpleNamespace
-from unittest import mock
 
-import numba.cuda.dispatcher
 import numpy as np
 import pytest
-from numba import cuda, from_dtype, types
-from resources import _Device, resources
+from numba import from_dtype, types
+from resources import compiled, resources
 
 from numba_rnn.cuda import dropout, losses, memory, optim
 from numba_rnn.cuda.launching import SLOTS, Vector, _numbers, slots
@@ -72,14 +70,12 @@ OTHERS = [*classes(F64, np.uint8, F64, 2), *optimisers(F64)]
 
 
 @functools.cache
+def library(kernel, kinds):
+    return compiled(kernel, types.void(*kinds), (9, 0))
+
+
 def ptx(kernel, kinds, cc):
-    options = kernel.targetoptions
-    with mock.patch.object(numba.cuda.dispatcher, "get_current_device", lambda: _Device(cc)):
-        build = functools.partial(cuda.compile, cc=cc, device=False, abi="numba", output="ptx")
-        code, _ = build(
-            kernel.py_func, types.void(*kinds), launch_bounds=options.get("launch_bounds")
-        )
-    return code
+    return library(kernel, kinds).get_asm_str(cc=cc)
 
 
 @pytest.mark.parametrize(

@@ -36,23 +36,28 @@ class _Device:
 
 def ptx(kernel, letters, dtype, *capabilities):
     """Compile a kernel as a launch would; return PTX for each compute capability."""
+    library = compiled(kernel, signature(letters, dtype), capabilities[0])
+    return [library.get_asm_str(cc=cc) for cc in capabilities]
+
+
+def compiled(kernel, kinds, first):
+    """Compile a kernel as a launch on a GPU would; return what gives PTX for others as well."""
     libraries, build = [], compiler._compile_pyfunc_with_fixup
 
     def recorded(*args, **options):
         libraries.append(build(*args, **options))
         return libraries[-1]
 
-    first = capabilities[0]
     with (
         mock.patch.object(numba.cuda.dispatcher, "get_current_device", lambda: _Device(first)),
         mock.patch.object(compiler, "_compile_pyfunc_with_fixup", recorded),
     ):
         cuda.compile(
-            kernel.py_func, signature(letters, dtype), cc=first, device=False, abi="numba",
-            output="ptx", launch_bounds=kernel.targetoptions["launch_bounds"],
+            kernel.py_func, kinds, cc=first, device=False, abi="numba",
+            output="ptx", launch_bounds=kernel.targetoptions.get("launch_bounds"),
         )  # fmt: skip
     ((library, _),) = libraries
-    return [library.get_asm_str(cc=cc) for cc in capabilities]
+    return library
 
 
 def resources(code, arch="sm_90"):
