@@ -63,12 +63,10 @@ class Layout:
     ) -> None:
         self.rows, self.packing = rows, packing
         self.steps, self.batch = len(step_row), len(lengths)
-        self.longest = int(lengths.max()) if self.batch else 0
-        self.real_steps = int(lengths.sum())
+        of_each = lengths.tolist()  # of a small batch Python is quicker than NumPy
+        self.longest, self.real_steps = max(of_each, default=0), sum(of_each)
         self.has_padding = self.real_steps < rows
-        self.empty = (
-            np.flatnonzero(lengths == 0) if self.batch and not lengths.all() else lengths[:0]
-        )
+        self.empty = np.flatnonzero(lengths == 0) if 0 in of_each else lengths[:0]
         if len(self.empty) and order is not None:
             self.empty = order[self.empty]
         self._given = step_row, batch_row, lengths

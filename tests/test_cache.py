@@ -324,7 +324,7 @@ def test_what_nobody_needs_is_removed(compile_one, left, monkeypatch):
         left("{other}.k3j_x2.tmp", 0.05),
     ]
     stays = [
-        left("{other}", 29),
+        left("d{other}", 29),
         left("a{other}", 400, 29),  # read since
         left("a{entry}", 400),  # of these sources
         left("b{entry}.k3j_x2.tmp", 0.03),  # may be being written
