@@ -11,6 +11,7 @@
     cache.py       how compiled kernels are kept on disk
     plain.py       what the tile does, in plain Python
     parallel.py    how work is split over threads
+    tables.py      what kernels are told of a batch, which may be new in every call
     plans.py       what a call needs besides its arrays, kept by shape
     tables.py      what kernels are told of a batch, which may be new in every call
     worth.py       whether threads bring more than they cost

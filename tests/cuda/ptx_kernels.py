@@ -60,8 +60,7 @@ def examine(code, dtype, threads, shared=0):
 @pytest.mark.parametrize(("build", "letters"), ANY_SHAPE, ids=lambda v: getattr(v, "__name__", ""))
 def test_kernels_of_any_shape(build, letters, dtype):
     kernel = build(dtype)
-    capabilities = CAPABILITIES if dtype == F32 else [(9, 0)]
-    for cc, code in zip(capabilities, ptx(kernel, letters, dtype, *capabilities), strict=True):
+    for cc, code in zip(CAPABILITIES, ptx(kernel, letters, dtype, *CAPABILITIES), strict=True):
         assert f".target sm_{cc[0]}{cc[1]}" in code
         if cc == (9, 0):
             (threads, _) = kernel.targetoptions["launch_bounds"]
