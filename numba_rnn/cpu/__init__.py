@@ -29,7 +29,7 @@ from numba import get_num_threads
 from ..forks import is_child
 from ..layout import Layout
 from . import dropout as _dropout
-from . import linear, recurrence
+from . import few, linear, recurrence
 from .marks import APART
 from .native import PLAIN, as_writeable
 from .parallel import packers, run, split, threads
@@ -102,12 +102,12 @@ def _sizes(counts: dict[str, int], dtype: np.dtype) -> dict[str, Size]:
 
 
 def _layer(
-    layout: Layout, I: int, H: int, D: int, nonlinearity: str, lanes: int, blocks: int, slices: int
+    layout: Layout, I: int, H: int, D: int, nonlinearity: str, blocks: int, slices: int
 ) -> dict[str, Any]:
     """Fields of `recurrence.Layer` that depend on shapes."""
     return {
         "L": layout.longest, "N": layout.batch, "I": I, "H": H, "D": D, "f": F[nonlinearity],
-        "lanes": lanes, "packers": packers(D * H * (I + H)),
+        "packers": packers(D * H * (I + H)),
         "blocks": blocks, "slices": slices, "bounds": layout.blocks(blocks),
         "table": recurrence.table(_largest(layout, blocks)),
         "step_row": layout.step_row, "batch_row": layout.batch_row,
@@ -117,6 +117,16 @@ def _layer(
 
 def _largest(layout: Layout, blocks: int) -> int:
     return int(np.diff(layout.blocks(blocks)).max(initial=0))
+
+
+def _few(layout: Layout, blocks: int, slices: int) -> bool:
+    """Whether a layer is one for few.py."""
+    return (
+        slices == 1
+        and layout.longest > 0
+        and _largest(layout, blocks) <= few.FEW
+        and int(layout.lengths[-1]) == layout.longest
+    )
 
 
 def _tables(layout: Layout, D: int, blocks: int, slices: int, parts: int) -> dict[str, Size]:
@@ -165,11 +175,18 @@ def rnn_forward(
     def make() -> Plan:
         N, work, lanes = layout.batch, layout.real_steps * D * H * (I + H), _lanes(dtype)
         parts, blocks, slices = split(layout, work, D, False)
+        fields = _layer(layout, I, H, D, nonlinearity, blocks, slices)
+        sizes = _sizes(recurrence.forward_scratch(I, H, D, lanes), dtype)
+        sizes |= _tables(layout, D, blocks, slices, parts)
+        kernel, projected = recurrence.rnn_forward, 0
+        if _few(layout, blocks, slices):
+            kernel, tasks = few.rnn_forward_few, D * blocks
+            projected = few.projected_size(tasks, padded(H, lanes))
+            fields["table"] = few.table()
+            sizes["row_tables"] = Size(tasks * few.table(), INT)
+        sizes["projected"] = Size(projected, dtype)
         return Plan(
-            recurrence.rnn_forward, recurrence.Forward,
-            _layer(layout, I, H, D, nonlinearity, lanes, blocks, slices),
-            _sizes(recurrence.forward_scratch(I, H, D, lanes), dtype)
-            | _tables(layout, D, blocks, slices, parts),
+            kernel, recurrence.Forward, fields, sizes,
             dtype, parts, work, _shape(dtype, N, I, H, D),
         )  # fmt: skip
 
@@ -231,9 +248,11 @@ def rnn_backward(
             "one_row": one_row, "keep": state_gradients,
             "product_size": product_size(max(padded(H, lanes), padded(I, lanes)), lanes),
         }  # fmt: skip
+        is_few = _few(layout, blocks, slices)
+        kernel = few.rnn_backward_few if is_few else recurrence.rnn_backward
         return Plan(
-            recurrence.rnn_backward, recurrence.Backward,
-            constants | _layer(layout, I, H, D, nonlinearity, lanes, blocks, slices),
+            kernel, recurrence.Backward,
+            constants | _layer(layout, I, H, D, nonlinearity, blocks, slices),
             _sizes(recurrence.backward_scratch(N, I, H, D, slices, parts, lanes), dtype)
             | _tables(layout, D, blocks, slices, parts),
             dtype, parts, work, _shape(dtype, N, I, H, D),
@@ -247,10 +266,10 @@ def rnn_backward(
     return dx, dh if state_gradients else None
 
 
-def _map(M: int, I: int, O: int, has_bias: bool, lanes: int, parts: int) -> dict[str, Any]:
+def _map(M: int, I: int, O: int, has_bias: bool, parts: int) -> dict[str, Any]:
     """Fields of `linear.Map` that depend on shapes."""
     return {
-        "M": M, "I": I, "O": O, "lanes": lanes, "has_bias": has_bias, "parts": parts,
+        "M": M, "I": I, "O": O, "has_bias": has_bias, "parts": parts,
         "packers": packers(I * O), "rows": np.arange(M),
     }  # fmt: skip
 
@@ -265,7 +284,7 @@ def linear_forward(x: np.ndarray, weights: np.ndarray, out_features: int) -> np.
         work, lanes = M * I * O, _lanes(dtype)
         parts = threads(work)
         return Plan(
-            linear.linear_forward, linear.Forward, _map(M, I, O, has_bias, lanes, parts),
+            linear.linear_forward, linear.Forward, _map(M, I, O, has_bias, parts),
             _sizes(linear.forward_scratch(I, O, lanes), dtype)
             | {"row_tables": Size(3 * parts * ROWS_AT_ONCE, INT)},
             dtype, parts, work, _shape(dtype, M, I, O),
@@ -289,7 +308,7 @@ def linear_backward(
         parts = threads(work)
         return Plan(
             linear.linear_backward, linear.Backward,
-            _map(M, I, O, has_bias, lanes, parts)
+            _map(M, I, O, has_bias, parts)
             | {"product_size": product_size(padded(I, lanes), lanes)},
             _sizes(linear.backward_scratch(I, O, parts, lanes), dtype)
             | {"row_tables": Size(3 * parts * ROWS_AT_ONCE, INT)},

@@ -38,6 +38,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 
 from . import plain
@@ -132,55 +133,59 @@ class Tile(Vectors):
                 result[-1].append(value)
         return result
 
-    def finish(
-        self, acc: list, rows: ir.Value, first: ir.Value, width: ir.Value, body: Callable
-    ) -> None:
-        """Emit body(r, value, column, mask) for each vector with a real row and real columns.
 
-        `mask` is None where the whole vector lies within `width` columns. Two loops, because
-        unrolled code would be many times as long to compile, and no faster.
-        """
-        build = self.builder
-        kept = self.memory(self.height * self.across)
+def _band(builder, scalar, rows, v0, v1, width, start, products, finish, tiles=TILES) -> None:
+    """Emit a band of `rows` <= TILE_ROWS rows of sums over the panels v0:v1, and what follows them.
 
-        def place(r: ir.Value, v: ir.Value) -> ir.Value:
-            index = build.add(build.mul(r, INT(self.across)), v)
-            return build.gep(kept, [index], source_etype=self.type)
-
-        for r, row in enumerate(acc):
-            for v, value in enumerate(row):
-                build.store(value, place(INT(r), INT(v)))
-        real = build.sub(width, build.mul(first, INT(self.lanes)))  # columns from here on
-        vectors = build.sdiv(build.add(real, INT(self.lanes - 1)), INT(self.lanes))
-        fewer = build.icmp_signed("<", vectors, INT(self.across))
-        vectors = build.select(fewer, vectors, INT(self.across))
-        with cgutils.for_range(build, rows) as row, cgutils.for_range(build, vectors) as vector:
-            value = build.load(place(row.index, vector.index), typ=self.type)
-            column = build.mul(build.add(first, vector.index), INT(self.lanes))
-            rest = build.sub(width, column)
-            is_whole = build.icmp_signed(">=", rest, INT(self.lanes))
-            with build.if_else(is_whole) as (whole, partial):
-                with whole:
-                    body(row.index, value, column, None)
-                with partial:
-                    body(row.index, value, column, self.first_lanes(rest))
-
-
-def _sweep(builder, scalar, rows, v0, v1, emit) -> None:
-    """Emit the walk of a band of `rows` <= TILE_ROWS rows over the panels v0:v1.
-
-    `emit(tile, v)` writes the instructions of one tile whose first panel is v.
+    `start(tile, v)` is what the sums of a tile begin with, `products` the `Factor`s. Sums of WIDEST
+    panels at a time lie in memory on the stack, which is in the nearest cache, until `finish(r)`,
+    for each row, returns what is done with a vector of them: body(sums, column, mask).
     """
-    lower = 0
-    for height, across in TILES:
-        fits = builder.and_(
-            builder.icmp_signed(">", rows, INT(lower)),
-            builder.icmp_signed("<=", rows, INT(height)),
-        )
-        with builder.if_then(fits):
-            with cgutils.for_range_slice(builder, v0, v1, INT(across)) as (v, _):
-                emit(Tile(builder, scalar, height, across), v)
-        lower = height
+    vec = Vectors(builder, scalar)
+    kept = vec.memory(TILE_ROWS * WIDEST)
+    with cgutils.for_range_slice(builder, v0, v1, INT(WIDEST)) as (v, _):
+        stop = _least(builder, builder.add(v, INT(WIDEST)), v1)
+        lower = 0
+        for height, across in tiles:
+            fits = builder.and_(
+                builder.icmp_signed(">", rows, INT(lower)),
+                builder.icmp_signed("<=", rows, INT(height)),
+            )
+            with builder.if_then(fits):
+                with cgutils.for_range_slice(builder, v, stop, INT(across)) as (first, _):
+                    tile = Tile(builder, scalar, height, across)
+                    acc = start(tile, first)
+                    for array, table, panels, depth in products:
+                        factors = tile.row_factors(tile.rows_of(array, table, rows))
+                        acc = tile.multiply(
+                            acc, depth, factors, tile.panels_of(panels, first, depth)
+                        )
+                    for r, row in enumerate(acc):
+                        for c, value in enumerate(row):
+                            place = builder.add(builder.sub(first, v), INT(r * WIDEST + c))
+                            place = builder.gep(kept, [place], source_etype=tile.type)
+                            builder.store(value, place)
+            lower = height
+
+        first = builder.mul(v, INT(vec.lanes))
+        real = builder.sub(_least(builder, builder.mul(stop, INT(vec.lanes)), width), first)
+        with cgutils.for_range(builder, rows) as row:
+            body = finish(vec, row.index)
+            own = builder.gep(kept, [builder.mul(row.index, INT(WIDEST))], source_etype=vec.type)
+            whole = builder.sdiv(real, INT(vec.lanes))
+            with cgutils.for_range(builder, whole) as vector:
+                value = builder.load(
+                    builder.gep(own, [vector.index], source_etype=vec.type), typ=vec.type
+                )
+                body(value, builder.add(first, builder.mul(vector.index, INT(vec.lanes))), None)
+            done = builder.mul(whole, INT(vec.lanes))
+            with builder.if_then(builder.icmp_signed(">", real, done)):
+                value = builder.load(builder.gep(own, [whole], source_etype=vec.type), typ=vec.type)
+                body(value, builder.add(first, done), vec.first_lanes(builder.sub(real, done)))
+
+
+def _least(builder, a, b):
+    return builder.select(builder.icmp_signed("<", a, b), a, b)
 
 
 # --- what is done with tiles ----------------------------------------------------------------------
@@ -193,20 +198,18 @@ def affine_band(builder, number, out, rows, v0, v1, width, bias, a, b, f):
     out is `Rows`, a and b are `Factor`s, see products.py.
     """
 
-    def one(tile, v):
-        start = [tile.load(bias, tile.column(v, c)) for c in range(tile.across)]
-        acc = [start] * tile.height
-        for array, table, panels, depth in (a, b):
-            factors = tile.row_factors(tile.rows_of(array, table, rows))
-            acc = tile.multiply(acc, depth, factors, tile.panels_of(panels, v, depth))
+    def start(tile, v):
+        return [[tile.load(bias, tile.column(v, c)) for c in range(tile.across)]] * tile.height
 
-        def write(r, value, column, mask):
-            place = tile.at(out[0], tile.entry(out[1], r))
-            tile.store(tile.activate(value, f), place, column, mask)
+    def finish(vec, r):
+        row = vec.at(out[0], vec.entry(out[1], r))
 
-        tile.finish(acc, rows, v, width, write)
+        def write(value, column, mask):
+            vec.store(vec.activate(value, f), row, column, mask)
 
-    _sweep(builder, number, rows, v0, v1, one)
+        return write
+
+    _band(builder, number, rows, v0, v1, width, start, (a, b), finish)
 
 
 @instructions(plain.delta_band)
@@ -215,25 +218,54 @@ def delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, kee
 
     delta and g are `Rows`, later is a `Factor`; h and dh lie as delta does.
     """
+    _delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, keep, f, TILES)
 
-    def one(tile, v):
-        acc = [[tile.zero] * tile.across] * tile.height
-        array, table, panels, depth = later
-        factors = tile.row_factors(tile.rows_of(array, table, rows))
-        acc = tile.multiply(acc, depth, factors, tile.panels_of(panels, v, depth))
-        is_tanh, keeps = tile.equals(f, TANH), builder.icmp_signed("!=", keep, INT(0))
 
-        def write(r, value, column, mask):
-            row, g_row = tile.entry(delta[1], r), tile.entry(g[1], r)
-            d = builder.fadd(value, tile.load(tile.at(g[0], g_row), column, mask))
+def _delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, keep, f, tiles):
+    def start(tile, v):
+        return [[tile.zero] * tile.across] * tile.height
+
+    def finish(vec, r):
+        row = vec.entry(delta[1], r)
+        of_g = vec.at(g[0], vec.entry(g[1], r))
+        of_h, of_dh, of_delta = (vec.at(array, row) for array in (h, dh, delta[0]))
+        is_tanh, keeps = vec.equals(f, TANH), builder.icmp_signed("!=", keep, INT(0))
+
+        def write(value, column, mask):
+            d = builder.fadd(value, vec.load(of_g, column, mask))
             with builder.if_then(keeps):
-                tile.store(d, tile.at(dh, row), column, mask)
-            d = tile.times_derivative(is_tanh, d, tile.load(tile.at(h, row), column, mask))
-            tile.store(d, tile.at(delta[0], row), column, mask)
+                vec.store(d, of_dh, column, mask)
+            d = vec.times_derivative(is_tanh, d, vec.load(of_h, column, mask))
+            vec.store(d, of_delta, column, mask)
 
-        tile.finish(acc, rows, v, width, write)
+        return write
 
-    _sweep(builder, number, rows, v0, v1, one)
+    _band(builder, number, rows, v0, v1, width, start, (later,), finish, tiles)
+
+
+@instructions(plain.recurrent_band)
+def recurrent_band(builder, number, out, rows, v0, v1, width, z, pitch, h, f):
+    """Out = f(z + h·panels) for one or two rows; row r of z starts at r·pitch."""
+
+    def start(tile, v):
+        rows = [tile.at(z, builder.mul(INT(r), pitch)) for r in range(tile.height)]
+        return [[tile.load(row, tile.column(v, c)) for c in range(tile.across)] for row in rows]
+
+    def finish(vec, r):
+        row = vec.at(out[0], vec.entry(out[1], r))
+
+        def write(value, column, mask):
+            vec.store(vec.activate(value, f), row, column, mask)
+
+        return write
+
+    _band(builder, number, rows, v0, v1, width, start, (h,), finish, TILES[:2])
+
+
+@instructions(plain.delta_band)
+def low_delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, keep, f):
+    """As `delta_band` for one or two rows."""
+    _delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, keep, f, TILES[:2])
 
 
 @instructions(plain.outer_tile)
@@ -248,11 +280,31 @@ def outer_tile(builder, number, c, stride, rows, v, width, stripe, b, depth):
     acc = [[tile.zero] * 2] * TILE_ROWS
     acc = tile.multiply(acc, depth, tile.stripe_factors(stripe), tile.panels_of(b, v, depth))
 
-    def write(r, value, column, mask):
-        place = tile.at(c, builder.mul(r, stride))
-        tile.store(builder.fadd(tile.load(place, column, mask), value), place, column, mask)
+    first = builder.mul(v, INT(tile.lanes))
+    for r in range(TILE_ROWS):
+        with builder.if_then(builder.icmp_signed("<", INT(r), rows)):
+            row = tile.at(c, builder.mul(INT(r), stride))
+            for i in range(2):
+                column = builder.add(first, INT(i * tile.lanes))
+                rest = builder.sub(width, column)
+                whole = builder.icmp_signed(">=", rest, INT(tile.lanes))
+                with builder.if_else(whole) as (all_lanes, some):
+                    with all_lanes:
+                        total = builder.fadd(tile.load(row, column), acc[r][i])
+                        tile.store(total, row, column)
+                    with some:
+                        mask = tile.first_lanes(rest)
+                        total = builder.fadd(tile.load(row, column, mask), acc[r][i])
+                        tile.store(total, row, column, mask)
 
-    tile.finish(acc, rows, v, width, write)
+
+# --- vectors --------------------------------------------------------------------------------------
+
+
+@instructions(plain.lanes_of, types.int64)
+def lanes_of(builder, number, numbers):
+    """How many numbers fill a vector: a constant of the compiled code."""
+    return INT(Vectors(builder, number).lanes)
 
 
 # --- moving whole vectors, for packing ------------------------------------------------------------
