@@ -1,6 +1,7 @@
 """The CPU backend: NumPy arrays in, NumPy arrays out, Numba kernels in between.
 
     recurrence.py  one RNN layer: forward, and backward beside it
+    few.py         the same for one or two samples, whose steps are short
     linear.py      the linear map: forward, and backward beside it
     dropout.py     masks from a key
     products.py    matrix products over tables of rows, and the packing they need
@@ -78,14 +79,16 @@ def time_major(
 
 
 def prepare(dtype: np.dtype, training: bool) -> None:
-    """Compile what large work needs besides what small work does, and start the threads."""
-    if is_child() or PLAIN:
+    """Compile every kernel for one thread and for all of them, and start the threads."""
+    if PLAIN:
         return
-    kernels = [recurrence.rnn_forward, linear.linear_forward]
+    kernels = [recurrence.rnn_forward, few.rnn_forward_few, linear.linear_forward]
     if training:
-        kernels += [recurrence.rnn_backward, linear.linear_backward, _dropout.dropout]
+        kernels += [recurrence.rnn_backward, few.rnn_backward_few, linear.linear_backward]
+        kernels += [_dropout.dropout]
     for kernel in kernels:
-        kernel.make(dtype, True)
+        for parallel in (False,) if is_child() else (False, True):
+            kernel.make(dtype, parallel)
 
 
 def _shape(dtype: np.dtype, N: int, *sizes: int) -> tuple[Any, ...]:
