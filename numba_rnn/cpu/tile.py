@@ -277,6 +277,10 @@ def outer_tile(builder, number, c, stride, rows, v, width, stripe, b, depth):
     rounding.
     """
     tile = Tile(builder, number, TILE_ROWS, 2)
+    # Lines of c are seldom in the nearest cache: they come while the sums run.
+    for r in range(TILE_ROWS):
+        row = tile.at(c, builder.mul(INT(r), stride))
+        tile.prefetch(tile.at(row, builder.mul(v, INT(tile.lanes))))
     acc = [[tile.zero] * 2] * TILE_ROWS
     acc = tile.multiply(acc, depth, tile.stripe_factors(stripe), tile.panels_of(b, v, depth))
 
