@@ -6,6 +6,7 @@ Comparisons here are of bits, stricter than ==: 0 is not -0.
 import copy
 import hashlib
 import tracemalloc
+from collections import OrderedDict
 
 import numba
 import numpy as np
@@ -15,7 +16,7 @@ from processes import python
 
 import numba_rnn as nr
 from numba_rnn import batches, cpu
-from numba_rnn.cpu import parallel
+from numba_rnn.cpu import parallel, plans
 
 DTYPES = [np.float32, np.float64]
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -161,6 +162,28 @@ for count in (5, 3):
 """
     for line in python(code, NUMBA_NUM_THREADS=5, PYTHONHASHSEED=7).splitlines():
         assert line.split() == expected
+
+
+@each_dtype
+@pytest.mark.parametrize("size", [(1, 2, 3, 9), (30, 1, 5, 70), (40, 2, 20, 140)], ids=str)
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_kernels_of_few_samples(nonlinearity, size, dtype, monkeypatch):
+    """One or two samples of one length have kernels of their own."""
+    L, N, I, H = size
+    rnn = nr.RNN(I, H, 2, nonlinearity, bidirectional=True, dtype=dtype, rng=0)
+    x, h_0, _ = example(rnn, "padded", L, N)
+    used = []
+    for is_few in (True, False):
+        monkeypatch.setattr(plans, "_plans", OrderedDict())
+        monkeypatch.setattr(plans, "_bytes", 0)
+        if not is_few:
+            monkeypatch.setattr(cpu, "_few", lambda *arguments: False)
+        used.append((everything(rnn, x, h_0), rnn.forward(x, h_0).backward(grad_h_n=h_0)))
+        names = {plan._how[0].__name__ for plan in plans._plans.values()}
+        assert names == {f"rnn_{way}{'_few' if is_few else ''}" for way in ("forward", "backward")}
+    (few, few_grads), (many, many_grads) = used
+    same(few, many)
+    same(gradients(few_grads), gradients(many_grads))
 
 
 # --- whatever batch a sequence is in --------------------------------------------------------------

@@ -43,8 +43,11 @@ def there_and_back(u, V, s):
 @twins
 def rnn_forward_few(p: Forward):
     """(1), h_t = f(b_ih + b_hh + x_t·w_ihᵀ + h_{t-1}·w_hhᵀ), for all t."""
-    for part in prange(p.packers):
-        pack_forward(p, part)
+    if p.packers == 1:
+        pack_forward(p, 0)
+    else:
+        for part in prange(p.packers):
+            pack_forward(p, part)
     for task in prange(p.D * p.blocks):
         walk(p, task)
 
@@ -103,8 +106,11 @@ def project(
 @twins
 def rnn_backward_few(p: Backward):
     """delta_t = (g_t + delta_{t+1}·w_hh) · f'(h_t) for all t, last first; then all products."""
-    for part in prange(p.packers):
-        pack_backward(p, part)
+    if p.packers == 1:
+        pack_backward(p, 0)
+    else:
+        for part in prange(p.packers):
+            pack_backward(p, part)
     for task in prange(p.D * p.blocks):
         walk_back(p, task)
     for part in prange(p.parts):

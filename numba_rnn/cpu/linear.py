@@ -68,8 +68,11 @@ class Backward(Map):
 @twins
 def linear_forward(p: Forward):
     """y = x·wᵀ + b for every row."""
-    for part in prange(p.packers):
-        pack_forward(p, part)
+    if p.packers == 1:
+        pack_forward(p, 0)
+    else:
+        for part in prange(p.packers):
+            pack_forward(p, part)
     for part in prange(p.parts):
         map_forward(p, part)
 
@@ -103,8 +106,11 @@ def forward_scratch(I: int, O: int, lanes: int) -> dict[str, int]:
 @twins
 def linear_backward(p: Backward):
     """dx = g·w, dw = Σ gᵀ·x, db = Σ g."""
-    for part in prange(p.packers):
-        pack_backward(p, part)
+    if p.packers == 1:
+        pack_backward(p, 0)
+    else:
+        for part in prange(p.packers):
+            pack_backward(p, part)
     for part in prange(p.parts):
         gradients(p, part)
 

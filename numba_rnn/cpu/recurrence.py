@@ -190,8 +190,11 @@ def look(p, task, k, steps, turn, patience):
 @twins
 def rnn_forward(p: Forward):
     """(1), h_t = f(b_ih + b_hh + x_t·w_ihᵀ + h_{t-1}·w_hhᵀ), for all t."""
-    for part in prange(p.packers):
-        pack_forward(p, part)
+    if p.packers == 1:
+        pack_forward(p, 0)
+    else:
+        for part in prange(p.packers):
+            pack_forward(p, part)
     for task in prange(p.D * p.blocks * p.slices):
         forward_steps(p, task)
 
@@ -271,8 +274,11 @@ def forward_scratch(I: int, H: int, D: int, lanes: int) -> dict[str, int]:
 @twins
 def rnn_backward(p: Backward):
     """delta_t = (g_t + delta_{t+1}·w_hh) · f'(h_t) for all t, last first; then all products."""
-    for part in prange(p.packers):
-        pack_backward(p, part)
+    if p.packers == 1:
+        pack_backward(p, 0)
+    else:
+        for part in prange(p.packers):
+            pack_backward(p, part)
     for task in prange(p.D * p.blocks * p.slices):
         backward_steps(p, task)
     for part in prange(p.parts):
