@@ -16,7 +16,8 @@ most of the time. The cure is to fetch each number once and use it many times:
 
 For each k the tile loads `vectors` vectors of B, broadcasts `rows` single numbers of A, and does
 rows · vectors fused multiply-adds: 4 + 2 loads feed 8 of them above. When k is done the
-accumulators pass through the activation function, still in registers, and are written once.
+accumulators wait on the stack for the tiles beside them; then one loop, the same for tiles of all
+shapes, takes them through the activation function and writes each once.
 
 Two rules give the layer its promises about bits:
 
@@ -52,13 +53,14 @@ WIDEST = 8  # vectors of the widest tile
 TILES = tuple((rows, WIDEST // rows) for rows in (1, 2, 4)) + (
     ((TILE_ROWS, 2),) if TILE_ROWS > 4 else ()
 )
+LOW_TILES = TILES[:2]  # all that one or two rows need
 
 
 # --- the tile -----------------------------------------------------------------------------------
 
 
 class Tile(Vectors):
-    """height × across accumulators: the loop over k that fills them, the loop that empties them."""
+    """height × across accumulators, and the loop over k that fills them."""
 
     def __init__(self, builder: ir.IRBuilder, scalar: ir.Type, height: int, across: int) -> None:
         super().__init__(builder, scalar)
@@ -135,14 +137,19 @@ class Tile(Vectors):
 
 
 def _band(builder, scalar, rows, v0, v1, width, start, products, finish, tiles=TILES) -> None:
-    """Emit a band of `rows` <= TILE_ROWS rows of sums over the panels v0:v1, and what follows them.
+    """Emit a band of `rows` <= TILE_ROWS rows over the panels v0:v1, with tiles of these shapes.
 
-    `start(tile, v)` is what the sums of a tile begin with, `products` the `Factor`s. Sums of WIDEST
-    panels at a time lie in memory on the stack, which is in the nearest cache, until `finish(r)`,
-    for each row, returns what is done with a vector of them: body(sums, column, mask).
+    Sums start from `start(tile, v)`, v the first panel, and run through all `products`, which are
+    `Factor`s. Then `finish(vec, r)` begins a row, and what it returns is emitted for each vector of
+    it: body(sums, column, mask), `mask` None where the vector lies within `width` columns.
     """
     vec = Vectors(builder, scalar)
-    kept = vec.memory(TILE_ROWS * WIDEST)
+    kept = vec.memory(TILE_ROWS * WIDEST)  # sums of WIDEST panels
+
+    def place(r, v):
+        index = builder.add(builder.mul(r, INT(WIDEST)), v)
+        return builder.gep(kept, [index], source_etype=vec.type)
+
     with cgutils.for_range_slice(builder, v0, v1, INT(WIDEST)) as (v, _):
         stop = _least(builder, builder.add(v, INT(WIDEST)), v1)
         lower = 0
@@ -157,38 +164,50 @@ def _band(builder, scalar, rows, v0, v1, width, start, products, finish, tiles=T
                     acc = start(tile, first)
                     for array, table, panels, depth in products:
                         factors = tile.row_factors(tile.rows_of(array, table, rows))
-                        acc = tile.multiply(
-                            acc, depth, factors, tile.panels_of(panels, first, depth)
-                        )
+                        b = tile.panels_of(panels, first, depth)
+                        acc = tile.multiply(acc, depth, factors, b)
                     for r, row in enumerate(acc):
-                        for c, value in enumerate(row):
-                            place = builder.add(builder.sub(first, v), INT(r * WIDEST + c))
-                            place = builder.gep(kept, [place], source_etype=tile.type)
-                            builder.store(value, place)
+                        for c, sums in enumerate(row):
+                            beside = builder.add(builder.sub(first, v), INT(c))
+                            builder.store(sums, place(INT(r), beside))
             lower = height
 
-        first = builder.mul(v, INT(vec.lanes))
-        real = builder.sub(_least(builder, builder.mul(stop, INT(vec.lanes)), width), first)
+        column = builder.mul(v, INT(vec.lanes))
+        columns = builder.sub(_least(builder, builder.mul(stop, INT(vec.lanes)), width), column)
+        whole = builder.sdiv(columns, INT(vec.lanes))
+        rest = builder.sub(columns, builder.mul(whole, INT(vec.lanes)))
         with cgutils.for_range(builder, rows) as row:
             body = finish(vec, row.index)
-            own = builder.gep(kept, [builder.mul(row.index, INT(WIDEST))], source_etype=vec.type)
-            whole = builder.sdiv(real, INT(vec.lanes))
+
+            def emit(vector, mask, r=row.index, column=column, body=body):
+                sums = builder.load(place(r, vector), typ=vec.type)
+                body(sums, builder.add(column, builder.mul(vector, INT(vec.lanes))), mask)
+
             with cgutils.for_range(builder, whole) as vector:
-                value = builder.load(
-                    builder.gep(own, [vector.index], source_etype=vec.type), typ=vec.type
-                )
-                body(value, builder.add(first, builder.mul(vector.index, INT(vec.lanes))), None)
-            done = builder.mul(whole, INT(vec.lanes))
-            with builder.if_then(builder.icmp_signed(">", real, done)):
-                value = builder.load(builder.gep(own, [whole], source_etype=vec.type), typ=vec.type)
-                body(value, builder.add(first, done), vec.first_lanes(builder.sub(real, done)))
+                emit(vector.index, None)
+            with builder.if_then(builder.icmp_signed(">", rest, INT(0))):
+                emit(whole, vec.first_lanes(rest))
 
 
-def _least(builder, a, b):
+def _least(builder, a, b) -> ir.Value:
     return builder.select(builder.icmp_signed("<", a, b), a, b)
 
 
 # --- what is done with tiles ----------------------------------------------------------------------
+
+
+def _to_rows(out, f) -> Callable:
+    """What `_band` finishes a row with: f of the sums, written to the `Rows` out."""
+
+    def finish(vec, r):
+        row = vec.at(out[0], vec.entry(out[1], r))
+
+        def write(sums, column, mask):
+            vec.store(vec.activate(sums, f), row, column, mask)
+
+        return write
+
+    return finish
 
 
 @instructions(plain.affine_band)
@@ -201,15 +220,7 @@ def affine_band(builder, number, out, rows, v0, v1, width, bias, a, b, f):
     def start(tile, v):
         return [[tile.load(bias, tile.column(v, c)) for c in range(tile.across)]] * tile.height
 
-    def finish(vec, r):
-        row = vec.at(out[0], vec.entry(out[1], r))
-
-        def write(value, column, mask):
-            vec.store(vec.activate(value, f), row, column, mask)
-
-        return write
-
-    _band(builder, number, rows, v0, v1, width, start, (a, b), finish)
+    _band(builder, number, rows, v0, v1, width, start, (a, b), _to_rows(out, f))
 
 
 @instructions(plain.delta_band)
@@ -251,21 +262,13 @@ def recurrent_band(builder, number, out, rows, v0, v1, width, z, pitch, h, f):
         rows = [tile.at(z, builder.mul(INT(r), pitch)) for r in range(tile.height)]
         return [[tile.load(row, tile.column(v, c)) for c in range(tile.across)] for row in rows]
 
-    def finish(vec, r):
-        row = vec.at(out[0], vec.entry(out[1], r))
-
-        def write(value, column, mask):
-            vec.store(vec.activate(value, f), row, column, mask)
-
-        return write
-
-    _band(builder, number, rows, v0, v1, width, start, (h,), finish, TILES[:2])
+    _band(builder, number, rows, v0, v1, width, start, (h,), _to_rows(out, f), LOW_TILES)
 
 
 @instructions(plain.delta_band)
 def low_delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, keep, f):
     """As `delta_band` for one or two rows."""
-    _delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, keep, f, TILES[:2])
+    _delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, keep, f, LOW_TILES)
 
 
 @instructions(plain.outer_tile)
@@ -277,7 +280,8 @@ def outer_tile(builder, number, c, stride, rows, v, width, stripe, b, depth):
     rounding.
     """
     tile = Tile(builder, number, TILE_ROWS, 2)
-    # Lines of c are seldom in the nearest cache: they come while the sums run.
+    # Lines of c are seldom in the nearest cache: they come while the sums run. Rows that c does not
+    # have do no harm: what can't be fetched is not.
     for r in range(TILE_ROWS):
         row = tile.at(c, builder.mul(INT(r), stride))
         tile.prefetch(tile.at(row, builder.mul(v, INT(tile.lanes))))
