@@ -6,7 +6,6 @@ Comparisons here are of bits, stricter than ==: 0 is not -0.
 import copy
 import hashlib
 import tracemalloc
-from collections import OrderedDict
 
 import numba
 import numpy as np
@@ -16,7 +15,7 @@ from processes import python
 
 import numba_rnn as nr
 from numba_rnn import batches, cpu
-from numba_rnn.cpu import parallel, plans
+from numba_rnn.cpu import parallel, plans, tables
 
 DTYPES = [np.float32, np.float64]
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -92,7 +91,7 @@ def force(monkeypatch):
     batches._kept_padded.cache_clear()
     batches._kept_packed.cache_clear()
     monkeypatch.setattr(cpu, "LARGEST_KEPT", -1)
-    monkeypatch.setattr(plans, "_plans", OrderedDict())
+    monkeypatch.setattr(plans, "_plans", {})
     monkeypatch.setattr(plans, "_bytes", 0)
 
     asked = [True]
@@ -179,6 +178,29 @@ for count in (5, 3):
 """
     for line in python(code, NUMBA_NUM_THREADS=5, PYTHONHASHSEED=7).splitlines():
         assert line.split() == expected
+
+
+@each_dtype
+@pytest.mark.parametrize("size", [(1, 2, 3, 9), (30, 1, 5, 70), (40, 2, 20, 140)], ids=str)
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_kernels_of_few_samples(nonlinearity, size, dtype, monkeypatch):
+    """One or two samples of one length have kernels of their own."""
+    L, N, I, H = size
+    rnn = nr.RNN(I, H, 2, nonlinearity, bidirectional=True, dtype=dtype, rng=0)
+    x, h_0, _ = example(rnn, "padded", L, N)
+    used = []
+    for is_few in (True, False):
+        monkeypatch.setattr(plans, "_plans", {})
+        monkeypatch.setattr(plans, "_bytes", 0)
+        monkeypatch.setattr(tables, "FEW", 2 if is_few else 0)
+        batches._kept_padded.cache_clear()
+        rnn._last_form = None
+        used.append((everything(rnn, x, h_0), rnn.forward(x, h_0).backward(grad_h_n=h_0)))
+        names = {kept.spare[0]._how[0].__name__ for kept in plans._plans.values()}
+        assert names == {f"rnn_{way}{'_few' if is_few else ''}" for way in ("forward", "backward")}
+    (few, few_grads), (many, many_grads) = used
+    same(few, many)
+    same(gradients(few_grads), gradients(many_grads))
 
 
 # --- whatever batch a sequence is in --------------------------------------------------------------
@@ -348,7 +370,7 @@ def test_any_memory(form, dtype):
 
 
 def test_parameters_that_cannot_be_written_to():
-    """As where joblib maps a file into memory; nothing is compiled for it, and order matters."""
+    """As where joblib maps a file into memory, or with gaps between numbers: the same code."""
     from numba_rnn.cpu.recurrence import rnn_forward
 
     rnn, x = nr.RNN(3, 5, rng=0), normal((4, 2, 3), np.float32)
@@ -357,11 +379,12 @@ def test_parameters_that_cannot_be_written_to():
     same(rnn(x), expected)
     assert len(rnn_forward.make(np.dtype(np.float32), False).overloads) == count == 1
     table = np.zeros((1, 4), np.int64)
-    rows = np.zeros((2, 6), np.float32)[:, ::2]
+    rows = normal((2, 6), np.float32)[:, ::2]
     layout = batches.padded(1, 2, False)
     state = np.zeros((1, 2, 5), np.float32)
-    with pytest.raises(TypeError):
-        cpu.rnn_forward(rows, state, state.copy(), rnn._flat, table, layout, 5, 1, "tanh")
+    options = state, state.copy(), rnn._flat, table, layout, 5, 1, "tanh"
+    same(cpu.rnn_forward(rows, *options), cpu.rnn_forward(rows.copy(), *options))
+    assert len(rnn_forward.make(np.dtype(np.float32), False).overloads) == 1
 
 
 def test_a_large_batch_takes_no_more_than_its_share_of_memory():

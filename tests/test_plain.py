@@ -96,12 +96,16 @@ def trace(frame, event, argument):
     seen.add((frame.f_code.co_filename.rpartition("numba_rnn")[2], frame.f_code.co_name))
 rnn = nr.RNN(2, 3, rng=0)
 sys.setprofile(trace)
-tape = rnn.forward(np.ones((4, 1, 2), np.float32))
-tape.backward(tape.output)
+for N in (1, 5):
+    tape = rnn.forward(np.ones((4, N, 2), np.float32))
+    tape.backward(tape.output)
 sys.setprofile(None)
 names = {name for path, name in seen if path.endswith("recurrence.py")}
 for name in ("rnn_forward", "forward_steps", "forward_step", "rnn_backward", "backward_step",
              "parameter_gradients"):
+    assert name in names, (name, names)
+names = {name for path, name in seen if path.endswith("few.py")}
+for name in ("rnn_forward_few", "walk", "project", "rnn_backward_few", "walk_back"):
     assert name in names, (name, names)
 """
     python(code, NUMBA_DISABLE_JIT=1)

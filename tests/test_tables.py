@@ -206,16 +206,19 @@ def test_a_layout_keeps_a_few_cuts(monkeypatch):
     assert not large.kept
 
 
-def test_a_plan_counts_the_tables_that_it_holds():
+def test_a_plan_holds_small_tables_only():
     rnn = nr.RNN(2, 3, rng=0)
-    for lengths in ([4, 2, 0], [4, 4, 4], [4, 1, 1], [4, 2, 0]):
-        tape = rnn.forward(np.ones((4, 3, 2), np.float32), lengths=lengths)
+    for L, lengths in ((4, [4, 2, 0]), (4, [4, 4, 4]), (4, [4, 1, 1]), (4000, [4000, 3999, 0])):
+        tape = rnn.forward(np.ones((L, 3, 2), np.float32), lengths=lengths)
         tape.backward(tape.output)
-    assert plans._bytes == sum(plan.bytes for plan in plans._plans.values())
-    for plan in plans._plans.values():
-        if isinstance(plan, tables.LayerPlan):
-            scratch = sum(size.count * size.dtype.itemsize for size in plan._sizes.values())
-            assert plan.bytes == scratch + plan._cut.bytes
+    assert plans._bytes == sum(kept.bytes for kept in plans._plans.values())
+    found = [plan for kept in plans._plans.values() for plan in kept.spare]
+    found = [plan for plan in found if isinstance(plan, tables.LayerPlan)]
+    for plan in found:
+        scratch = sum(size.count * size.dtype.itemsize for size in plan._sizes.values())
+        assert plan.bytes == scratch + tables.MOST_KEPT
+        assert plan._cut is None or plan._cut.bytes <= tables.MOST_KEPT
+    assert {plan._cut is None for plan in found} == {True, False}
 
 
 @pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy])

@@ -1,6 +1,7 @@
 """The CPU backend: NumPy arrays in, NumPy arrays out, Numba kernels in between.
 
     recurrence.py  one RNN layer: forward, and backward beside it
+    few.py         the same for one or two samples, whose steps are short
     linear.py      the linear map: forward, and backward beside it
     dropout.py     masks from a key
     products.py    matrix products over tables of rows, and the packing they need
@@ -31,7 +32,7 @@ from .. import batches
 from ..forks import is_child
 from ..layout import LARGEST_KEPT, Layout
 from . import dropout as _dropout
-from . import linear, recurrence, tables
+from . import few, linear, recurrence, tables
 from .marks import APART
 from .native import PLAIN, Structure, as_kernels_want
 from .parallel import PACKING, counted, packers, run, split, threads
@@ -77,14 +78,16 @@ def time_major(
 
 
 def prepare(dtype: np.dtype, training: bool) -> None:
-    """Compile what large work needs besides what small work does, and start the threads."""
-    if is_child() or PLAIN:
+    """Compile every kernel for one thread and for all of them, and start the threads."""
+    if PLAIN:
         return
-    kernels = [recurrence.rnn_forward, linear.linear_forward]
+    kernels = [recurrence.rnn_forward, few.rnn_forward_few, linear.linear_forward]
     if training:
-        kernels += [recurrence.rnn_backward, linear.linear_backward, _dropout.dropout]
+        kernels += [recurrence.rnn_backward, few.rnn_backward_few, linear.linear_backward]
+        kernels += [_dropout.dropout]
     for kernel in kernels:
-        kernel.make(dtype, True)
+        for parallel in (False,) if is_child() else (False, True):
+            kernel.make(dtype, parallel)
     tables.prepare()
 
 
@@ -116,13 +119,11 @@ def _cut(structure: type[Structure], layout: Layout, I: int, H: int, D: int) -> 
     return found
 
 
-def _layer(
-    cut: Cut, N: int, I: int, H: int, D: int, nonlinearity: str, lanes: int
-) -> dict[str, Any]:
+def _layer(cut: Cut, N: int, I: int, H: int, D: int, nonlinearity: str) -> dict[str, Any]:
     """Fields of `recurrence.Layer` that depend on shapes."""
     _, blocks, slices = cut.split
     return {
-        "N": N, "I": I, "H": H, "D": D, "f": F[nonlinearity], "lanes": lanes,
+        "N": N, "I": I, "H": H, "D": D, "f": F[nonlinearity],
         "packers": packers(D * H * (I + H)), "blocks": blocks, "slices": slices, "table": cut.table,
     }  # fmt: skip
 
@@ -183,12 +184,19 @@ def _rnn_forward(
     key: tuple[int, ...], I: int, H: int, D: int, nonlinearity: str, dtype: np.dtype, cut: Cut,
     keeps: bool = False,
 ) -> LayerPlan:  # fmt: skip
-    N, lanes = key[0], _lanes(dtype)
+    N, lanes, (parts, blocks, _) = key[0], _lanes(dtype), cut.split
+    fields = _layer(cut, N, I, H, D, nonlinearity)
+    sizes = _sizes(recurrence.forward_scratch(I, H, D, lanes), dtype) | _tables(cut, D)
+    kernel, projected = recurrence.rnn_forward, 0
+    if cut.few:
+        kernel, tasks = few.rnn_forward_few, D * blocks
+        projected = few.projected_size(tasks, padded(H, lanes))
+        fields["table"] = few.table()
+        sizes["row_tables"] = Size(tasks * few.table(), INT)
+    sizes["projected"] = Size(projected, dtype)
     return LayerPlan(
-        recurrence.rnn_forward, recurrence.Forward, cut,
-        _layer(cut, N, I, H, D, nonlinearity, lanes),
-        _sizes(recurrence.forward_scratch(I, H, D, lanes), dtype) | _tables(cut, D),
-        dtype, cut.split[0], cut.work, _shape(dtype, N, I, H, D), keeps,
+        kernel, recurrence.Forward, cut, fields, sizes,
+        dtype, parts, cut.work, _shape(dtype, N, I, H, D), keeps,
     )  # fmt: skip
 
 
@@ -278,22 +286,23 @@ def _rnn_backward(
 ) -> LayerPlan:  # fmt: skip
     N, lanes = key[0], _lanes(dtype)
     parts, _, slices = cut.split
-    constants = _layer(cut, N, I, H, D, nonlinearity, lanes) | {
+    constants = _layer(cut, N, I, H, D, nonlinearity) | {
         "parts": parts, "one_row": one_row, "keep": state_gradients,
         "product_size": product_size(max(padded(H, lanes), padded(I, lanes)), lanes),
     }  # fmt: skip
+    kernel = few.rnn_backward_few if cut.few else recurrence.rnn_backward
     return LayerPlan(
-        recurrence.rnn_backward, recurrence.Backward, cut, constants,
+        kernel, recurrence.Backward, cut, constants,
         _sizes(recurrence.backward_scratch(N, I, H, D, slices, parts, lanes), dtype)
         | _tables(cut, D),
         dtype, parts, cut.work, _shape(dtype, N, I, H, D),
     )  # fmt: skip
 
 
-def _map(M: int, I: int, O: int, has_bias: bool, lanes: int, parts: int) -> dict[str, Any]:
+def _map(M: int, I: int, O: int, has_bias: bool, parts: int) -> dict[str, Any]:
     """Fields of `linear.Map` that depend on shapes."""
     return {
-        "M": M, "I": I, "O": O, "lanes": lanes, "has_bias": has_bias, "parts": parts,
+        "M": M, "I": I, "O": O, "has_bias": has_bias, "parts": parts,
         "packers": packers(I * O), "rows": np.arange(M),
     }  # fmt: skip
 
@@ -313,7 +322,7 @@ def _linear_forward(M: int, I: int, O: int, has_bias: bool, dtype: np.dtype, _: 
     work, lanes = M * I * O, _lanes(dtype)
     parts = threads(work)
     return Plan(
-        linear.linear_forward, linear.Forward, _map(M, I, O, has_bias, lanes, parts),
+        linear.linear_forward, linear.Forward, _map(M, I, O, has_bias, parts),
         _sizes(linear.forward_scratch(I, O, lanes), dtype)
         | {"row_tables": Size(3 * parts * ROWS_AT_ONCE, INT)},
         dtype, parts, work, _shape(dtype, M, I, O),
@@ -341,7 +350,7 @@ def _linear_backward(M: int, I: int, O: int, has_bias: bool, dtype: np.dtype, _:
     parts = threads(work)
     return Plan(
         linear.linear_backward, linear.Backward,
-        _map(M, I, O, has_bias, lanes, parts)
+        _map(M, I, O, has_bias, parts)
         | {"product_size": product_size(padded(I, lanes), lanes)},
         _sizes(linear.backward_scratch(I, O, parts, lanes), dtype)
         | {"row_tables": Size(3 * parts * ROWS_AT_ONCE, INT)},

@@ -24,7 +24,7 @@ from .products import (
     product_size,
     range_of,
 )
-from .tile import TILE_ROWS
+from .tile import TILE_ROWS, lanes_of
 
 
 class Map(Structure):
@@ -33,7 +33,6 @@ class Map(Structure):
     M: Int
     I: Int
     O: Int
-    lanes: Int
     has_bias: Int
     parts: Int  # of the rows
     packers: Int  # parts of the weights to pack
@@ -69,8 +68,11 @@ class Backward(Map):
 @twins
 def linear_forward(p: Forward):
     """y = x·wᵀ + b for every row."""
-    for part in prange(p.packers):
-        pack_forward(p, part)
+    if p.packers == 1:
+        pack_forward(p, 0)
+    else:
+        for part in prange(p.packers):
+            pack_forward(p, part)
     for part in prange(p.parts):
         map_forward(p, part)
 
@@ -78,9 +80,10 @@ def linear_forward(p: Forward):
 @native
 def pack_forward(p: Forward, part: Int):
     """Pack a part of wᵀ and b."""
-    v0, v1 = range_of(part, p.packers, panels(p.O, p.lanes), 1)
-    pack_transposed(p.packed, p.weights, p.O, p.I, p.lanes, v0, v1)
-    for j in range(v0 * p.lanes, v1 * p.lanes):
+    lanes = lanes_of(p.x)
+    v0, v1 = range_of(part, p.packers, panels(p.O, lanes), 1)
+    pack_transposed(p.packed, p.weights, p.O, p.I, v0, v1)
+    for j in range(v0 * lanes, v1 * lanes):
         p.packed_bias[j] = p.weights[p.O * p.I + j] if p.has_bias and j < p.O else 0
 
 
@@ -91,7 +94,7 @@ def map_forward(p: Forward, part: Int):
     map_rows(
         Columns(p.y, p.rows, p.O, 0), p.O, p.packed_bias,
         Source(p.x, p.rows, p.I, 0, p.packed, p.I), Source(p.x, p.rows, p.I, 0, p.packed, 0),
-        m0, m1, p.lanes, at(p.row_tables, part * 3 * ROWS_AT_ONCE),
+        m0, m1, at(p.row_tables, part * 3 * ROWS_AT_ONCE),
     )  # fmt: skip
 
 
@@ -103,8 +106,11 @@ def forward_scratch(I: int, O: int, lanes: int) -> dict[str, int]:
 @twins
 def linear_backward(p: Backward):
     """dx = g·w, dw = Σ gᵀ·x, db = Σ g."""
-    for part in prange(p.packers):
-        pack_backward(p, part)
+    if p.packers == 1:
+        pack_backward(p, 0)
+    else:
+        for part in prange(p.packers):
+            pack_backward(p, part)
     for part in prange(p.parts):
         gradients(p, part)
 
@@ -112,25 +118,25 @@ def linear_backward(p: Backward):
 @native
 def pack_backward(p: Backward, part: Int):
     """Pack a part of w."""
-    v0, v1 = range_of(part, p.packers, panels(p.I, p.lanes), 1)
-    pack_straight(p.packed, p.weights, p.I, p.O, p.lanes, v0, v1)
+    v0, v1 = range_of(part, p.packers, panels(p.I, lanes_of(p.x)), 1)
+    pack_straight(p.packed, p.weights, p.I, p.O, v0, v1)
 
 
 @native
 def gradients(p: Backward, part: Int):
     """A range of rows of dx, and of outputs of the gradients of the parameters."""
-    I, O, lanes = p.I, p.O, p.lanes
+    I, O = p.I, p.O
     m0, m1 = range_of(part, p.parts, p.M, TILE_ROWS)
     map_rows(
         Columns(p.dx, p.rows, I, 0), I, p.zeros,
         Source(p.g, p.rows, O, 0, p.packed, O), Source(p.g, p.rows, O, 0, p.packed, 0),
-        m0, m1, lanes, at(p.row_tables, part * 3 * ROWS_AT_ONCE),
+        m0, m1, at(p.row_tables, part * 3 * ROWS_AT_ONCE),
     )  # fmt: skip
     j0, j1 = range_of(part, p.parts, O, TILE_ROWS)
     scratch = at(p.products, part * p.product_size)
     g = Columns(p.g, p.rows, O, j0)
     outer_product(
-        at(p.gradients, j0 * I), I, g, j1 - j0, Columns(p.x, p.rows, I, 0), I, p.M, scratch, lanes
+        at(p.gradients, j0 * I), I, g, j1 - j0, Columns(p.x, p.rows, I, 0), I, p.M, scratch
     )
     if p.has_bias:
         column_sums(at(p.gradients, O * I + j0), g, j1 - j0, p.M, scratch)

@@ -29,6 +29,16 @@ def affine_band(out, rows, v0, v1, width, bias, a, b, f):
             out.numbers[out.at[r] + v] = activate(total, f)
 
 
+def recurrent_band(out, rows, v0, v1, width, z, pitch, h, f):
+    """Out = f(z + h·panels)."""
+    for r in range(rows):
+        for v in range(v0, min(v1, width)):
+            total = z[r * pitch + v]
+            for k in range(h.depth):
+                total += h.numbers[h.at[r] + k] * h.panels[v * h.depth + k]
+            out.numbers[out.at[r] + v] = activate(total, f)
+
+
 def delta_band(delta, rows, v0, v1, width, g, later, h, dh, keep, f):
     """Dh = g + later·panels, delta = dh · f'(h)."""
     for r in range(rows):
@@ -52,6 +62,11 @@ def outer_tile(c, stride, rows, v, width, stripe, b, depth):
         for j in range(v, min(v + 2, width)):
             for k in range(depth):
                 c[m * stride + j] += stripe[k * TILE_ROWS + m] * b[j * depth + k]
+
+
+def lanes_of(numbers):
+    """One."""
+    return 1
 
 
 def copy_vector(out, a, count):

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from . import tile
 from .native import Int, Numbers, Table, at, inline, native
-from .tile import TILE_ROWS, WIDEST, copy_vector, transpose_square
+from .tile import TILE_ROWS, WIDEST, copy_vector, lanes_of, transpose_square
 from .vectors import IDENTITY
 
 CACHED = 1 << 15  # numbers of a packed matrix to use for all rows before going on
@@ -88,10 +88,9 @@ def range_of(part, parts, count, multiple):
 
 
 @native
-def pack_transposed(
-    packed: Numbers, w: Numbers, width: Int, depth: Int, lanes: Int, v0: Int, v1: Int
-):
+def pack_transposed(packed: Numbers, w: Numbers, width: Int, depth: Int, v0: Int, v1: Int):
     """Pack panels v0:v1 of B = wᵀ, where w is (width, depth)."""
+    lanes = lanes_of(packed)
     for v in range(v0, v1):
         panel = v * depth * lanes
         k = 0
@@ -107,10 +106,9 @@ def pack_transposed(
 
 
 @native
-def pack_straight(
-    packed: Numbers, w: Numbers, width: Int, depth: Int, lanes: Int, v0: Int, v1: Int
-):
+def pack_straight(packed: Numbers, w: Numbers, width: Int, depth: Int, v0: Int, v1: Int):
     """Pack panels v0:v1 of B = w, which is (depth, width)."""
+    lanes = lanes_of(packed)
     for v in range(v0, v1):
         for k in range(depth):
             to, source = (v * depth + k) * lanes, k * width + v * lanes
@@ -162,14 +160,13 @@ def rows_at_once(left):
 
 @native
 def affine_rows(
-    out: Rows, n: Int, v0: Int, v1: Int, width: Int, bias: Numbers, a: Factor, b: Factor, f: Int,
-    lanes: Int,
+    out: Rows, n: Int, v0: Int, v1: Int, width: Int, bias: Numbers, a: Factor, b: Factor, f: Int
 ):  # fmt: skip
     """out[i] = f(bias + a[i]·a.panels + b[i]·b.panels) for rows i < n and panels v0:v1.
 
     `width` columns of out are real.
     """
-    step = panels_at_once(a.depth + b.depth, lanes)
+    step = panels_at_once(a.depth + b.depth, lanes_of(bias))
     for v in range(v0, v1, step):
         i = 0
         while i < n:
@@ -185,10 +182,10 @@ def affine_rows(
 @native
 def delta_rows(
     delta: Rows, n: Int, v0: Int, v1: Int, width: Int, g: Rows, later: Factor, h: Numbers,
-    dh: Numbers, keep: Int, f: Int, lanes: Int,
+    dh: Numbers, keep: Int, f: Int,
 ):  # fmt: skip
     """delta[i] = (g[i] + later[i]·later.panels) · f'(h[i]) for rows i < n and panels v0:v1."""
-    step = panels_at_once(later.depth, lanes)
+    step = panels_at_once(later.depth, lanes_of(h))
     for v in range(v0, v1, step):
         i = 0
         while i < n:
@@ -203,13 +200,13 @@ def delta_rows(
 
 @native
 def map_rows(
-    out: Columns, width: Int, bias: Numbers, a: Source, b: Source, k0: Int, k1: Int, lanes: Int,
-    tables: Table,
+    out: Columns, width: Int, bias: Numbers, a: Source, b: Source, k0: Int, k1: Int, tables: Table,
 ):  # fmt: skip
     """out = bias + a·a.panels + b·b.panels for rows k0:k1: a linear map, or an input gradient.
 
     a and b are the same array, or b has depth 0; `tables` is scratch for 3·ROWS_AT_ONCE.
     """
+    panels = vectors(width, lanes_of(bias))
     out_at, a_at, b_at = tables, at(tables, ROWS_AT_ONCE), at(tables, 2 * ROWS_AT_ONCE)
     for start in range(k0, k1, ROWS_AT_ONCE):
         n = min(ROWS_AT_ONCE, k1 - start)
@@ -218,9 +215,9 @@ def map_rows(
             a_at[i] = a.rows[start + i] * a.stride + a.column
             b_at[i] = b.rows[start + i] * b.stride + b.column
         affine_rows(
-            Rows(out.numbers, out_at), n, 0, vectors(width, lanes), width, bias,
+            Rows(out.numbers, out_at), n, 0, panels, width, bias,
             Factor(a.numbers, a_at, a.panels, a.depth), Factor(b.numbers, b_at, b.panels, b.depth),
-            IDENTITY, lanes,
+            IDENTITY,
         )  # fmt: skip
 
 
@@ -237,12 +234,13 @@ def product_size(width: int, lanes: int) -> int:
 @native
 def outer_product(
     c: Numbers, c_stride: Int, a: Columns, m: Int, b: Columns, n: Int, count: Int,
-    scratch: Numbers, lanes: Int,
+    scratch: Numbers,
 ):  # fmt: skip
     """c += Σ_k a[k]ᵀ·b[k], k < count, in blocks of k, for m columns of a and n columns of b.
 
     Element (i, j) of the product is added to c[i·c_stride + j].
     """
+    lanes = lanes_of(scratch)
     packed_a, packed_b = scratch, at(scratch, BLOCK * BLOCK_COLUMNS + lanes)
     for k in range(0, count, BLOCK):
         stop = min(k + BLOCK, count)

@@ -46,7 +46,7 @@ from .products import (
     range_of,
     vectors,
 )
-from .tile import TILE_ROWS, WIDEST
+from .tile import TILE_ROWS, WIDEST, lanes_of
 
 
 class Layer(Structure):
@@ -58,7 +58,6 @@ class Layer(Structure):
     H: Int  # hidden units
     D: Int  # directions
     f: Int  # TANH or RELU
-    lanes: Int  # numbers in a vector
     # how the work is split
     packers: Int  # parts of the weights to pack
     blocks: Int  # ranges of samples
@@ -97,6 +96,7 @@ class Forward(Layer):
 
     h_n: Numbers  # OUT (D, N, H), where a sample has a step
     packed_bias: Numbers  # scratch
+    projected: Numbers  # scratch of few.py
 
 
 class Backward(Layer):
@@ -166,7 +166,10 @@ def share_of(p, task):
 @inline
 def slice_of(p, k):
     """Vectors of hidden units in slice k."""
-    return range_of(k, p.slices, vectors(p.H, p.lanes), WIDEST)
+    all_of_them = vectors(p.H, lanes_of(p.x))
+    if p.slices == 1:
+        return 0, all_of_them
+    return range_of(k, p.slices, all_of_them, WIDEST)
 
 
 @inline
@@ -187,8 +190,11 @@ def look(p, task, k, steps, turn, patience):
 @twins
 def rnn_forward(p: Forward):
     """(1), h_t = f(b_ih + b_hh + x_t·w_ihᵀ + h_{t-1}·w_hhᵀ), for all t."""
-    for part in prange(p.packers):
-        pack_forward(p, part)
+    if p.packers == 1:
+        pack_forward(p, 0)
+    else:
+        for part in prange(p.packers):
+            pack_forward(p, part)
     for task in prange(p.D * p.blocks * p.slices):
         forward_steps(p, task)
 
@@ -196,14 +202,14 @@ def rnn_forward(p: Forward):
 @native
 def pack_forward(p: Forward, part: Int):
     """Pack a part of w_ihᵀ, w_hhᵀ and b_ih + b_hh of all directions."""
-    I, H, lanes = p.I, p.H, p.lanes
+    I, H, lanes = p.I, p.H, lanes_of(p.x)
     V = panels(H, lanes)
     v0, v1 = range_of(part, p.packers, V, 1)
     for d in range(p.D):
         place = d * V * lanes
         w_ih, w_hh = at(p.weights, p.places[4 * d]), at(p.weights, p.places[4 * d + 1])
-        pack_transposed(at(p.packed_ih, place * I), w_ih, H, I, lanes, v0, v1)
-        pack_transposed(at(p.packed_hh, place * H), w_hh, H, H, lanes, v0, v1)
+        pack_transposed(at(p.packed_ih, place * I), w_ih, H, I, v0, v1)
+        pack_transposed(at(p.packed_hh, place * H), w_hh, H, H, v0, v1)
         b_ih, b_hh = p.places[4 * d + 2], p.places[4 * d + 3]
         for j in range(v0 * lanes, v1 * lanes):
             real = j < H and b_ih >= 0
@@ -213,26 +219,25 @@ def pack_forward(p: Forward, part: Int):
 @native
 def forward_steps(p: Forward, task: Int):
     """All steps of one range of samples in one direction, or a thread's slice of them."""
-    _, n0, n1, own = share_of(p, task)
+    d, n0, n1, own = share_of(p, task)
     n, patience = n1 - n0, PATIENCE
     for s in range(p.L):
         n = alive(p, n0, n, s)
         if n == 0:
             break
         for turn in range(p.slices):  # its own slice first, then those that nobody has done
-            k = (own + turn) % p.slices
+            k = own + turn if own + turn < p.slices else own + turn - p.slices
             patience, is_done = look(p, task, k, s + 1, turn, patience)
             if not is_done:
-                forward_step(p, task, s, n, k)
+                forward_step(p, task, d, n0, s, n, k)
                 if p.slices > 1:
                     set_mark(p.marks, task - own + k, s + 1)
 
 
 @native
-def forward_step(p: Forward, task: Int, s: Int, n: Int, k: Int):
-    """Step s of n samples: slice k of the hidden units."""
-    d, n0, _, _ = share_of(p, task)
-    N, I, H, D, lanes = p.N, p.I, p.H, p.D, p.lanes
+def forward_step(p: Forward, task: Int, d: Int, n0: Int, s: Int, n: Int, k: Int):
+    """Step s of n samples from n0 on, in direction d: slice k of the hidden units."""
+    N, I, H, D, lanes = p.N, p.I, p.H, p.D, lanes_of(p.x)
     x_at = at(p.row_tables, task * p.table)
     h_at, out_at = at(x_at, n), at(x_at, 2 * n)
     for i in range(n):
@@ -248,7 +253,7 @@ def forward_step(p: Forward, task: Int, s: Int, n: Int, k: Int):
     affine_rows(
         Rows(p.output, out_at), n, v0, v1, H, at(p.packed_bias, place),
         Factor(p.x, x_at, at(p.packed_ih, place * I), I),
-        Factor(p.h_0 if s == 0 else p.output, h_at, at(p.packed_hh, place * H), H), p.f, lanes,
+        Factor(p.h_0 if s == 0 else p.output, h_at, at(p.packed_hh, place * H), H), p.f,
     )  # fmt: skip
     for i in range(n):
         if p.lengths[n0 + i] == s + 1:  # the last step of a sample
@@ -269,8 +274,11 @@ def forward_scratch(I: int, H: int, D: int, lanes: int) -> dict[str, int]:
 @twins
 def rnn_backward(p: Backward):
     """delta_t = (g_t + delta_{t+1}·w_hh) · f'(h_t) for all t, last first; then all products."""
-    for part in prange(p.packers):
-        pack_backward(p, part)
+    if p.packers == 1:
+        pack_backward(p, 0)
+    else:
+        for part in prange(p.packers):
+            pack_backward(p, part)
     for task in prange(p.D * p.blocks * p.slices):
         backward_steps(p, task)
     for part in prange(p.parts):
@@ -281,40 +289,41 @@ def rnn_backward(p: Backward):
 @native
 def pack_backward(p: Backward, part: Int):
     """Pack a part of w_ih and w_hh of all directions."""
-    I, H, lanes = p.I, p.H, p.lanes
+    I, H, lanes = p.I, p.H, lanes_of(p.x)
     V, V_in = panels(H, lanes), panels(I, lanes)
     v0, v1 = range_of(part, p.packers, V, 1)
     u0, u1 = range_of(part, p.packers, V_in, 1)
     for d in range(p.D):
         w_ih, w_hh = at(p.weights, p.places[4 * d]), at(p.weights, p.places[4 * d + 1])
-        pack_straight(at(p.packed_ih, d * V_in * lanes * H), w_ih, I, H, lanes, u0, u1)
-        pack_straight(at(p.packed_hh, d * V * lanes * H), w_hh, H, H, lanes, v0, v1)
+        pack_straight(at(p.packed_ih, d * V_in * lanes * H), w_ih, I, H, u0, u1)
+        pack_straight(at(p.packed_hh, d * V * lanes * H), w_hh, H, H, v0, v1)
 
 
 @native
 def backward_steps(p: Backward, task: Int):
     """All steps, last first, of one range of samples in one direction, or a slice of them."""
-    _, n0, n1, own = share_of(p, task)
+    d, n0, n1, own = share_of(p, task)
     later, patience = 0, PATIENCE
     for s in range(p.L - 1, -1, -1):
         n = later  # samples that have a step s; of them, `later` have a step s + 1
         while n < n1 - n0 and p.lengths[n0 + n] > s:
             n += 1
         for turn in range(p.slices):
-            k = (own + turn) % p.slices
+            k = own + turn if own + turn < p.slices else own + turn - p.slices
             patience, is_done = look(p, task, k, p.L - s, turn, patience)
             if not is_done:
-                backward_step(p, task, s, n, later, k)
+                backward_step(p, task, d, n0, n1, s, n, later, k)
                 if p.slices > 1:
                     set_mark(p.marks, task - own + k, p.L - s)
         later = n
 
 
 @native
-def backward_step(p: Backward, task: Int, s: Int, n: Int, later: Int, k: Int):
+def backward_step(
+    p: Backward, task: Int, d: Int, n0: Int, n1: Int, s: Int, n: Int, later: Int, k: Int
+):
     """Step s of n samples, of which the first `later` go on: slice k of the hidden units."""
-    d, n0, n1, own = share_of(p, task)
-    N, H, D, lanes = p.N, p.H, p.D, p.lanes
+    N, H, D, lanes = p.N, p.H, p.D, lanes_of(p.x)
     delta_at = at(p.row_tables, task * p.table)
     g_at, later_at = at(delta_at, n1 - n0), at(delta_at, 2 * (n1 - n0))
     for i in range(n):
@@ -326,10 +335,10 @@ def backward_step(p: Backward, task: Int, s: Int, n: Int, later: Int, k: Int):
     w_hh = at(p.packed_hh, d * panels(H, lanes) * lanes * H)
     delta_rows(
         Rows(p.delta, delta_at), later, v0, v1, H, Rows(p.grad_output, g_at),
-        Factor(p.delta, later_at, w_hh, H), p.output, p.dh, p.keep, p.f, lanes,
+        Factor(p.delta, later_at, w_hh, H), p.output, p.dh, p.keep, p.f,
     )  # fmt: skip
     # The last step of a sample: grad_h_n comes in place of what flows back from a later one.
-    g = at(p.ending, (N * (d * p.slices + own) + n0) * H)
+    g = at(p.ending, (N * (task % p.slices + d * p.slices) + n0) * H)
     for i in range(later, n):
         state = (d * N + p.order[n0 + i]) * H
         for j in range(v0 * lanes, min(v1 * lanes, H)):
@@ -338,14 +347,14 @@ def backward_step(p: Backward, task: Int, s: Int, n: Int, later: Int, k: Int):
     ending = at(delta_at, later)
     delta_rows(
         Rows(p.delta, ending), n - later, v0, v1, H, Rows(g, at(g_at, later)),
-        Factor(p.delta, ending, w_hh, 0), p.output, p.dh, p.keep, p.f, lanes,
+        Factor(p.delta, ending, w_hh, 0), p.output, p.dh, p.keep, p.f,
     )  # fmt: skip
 
 
 @native
 def input_gradients(p: Backward, part: Int):
     """dx = delta·w_ih for a part of the rows, dh_init = delta_0·w_hh for a part of the samples."""
-    I, H, D, lanes = p.I, p.H, p.D, p.lanes
+    I, H, D, lanes = p.I, p.H, p.D, lanes_of(p.x)
     V, V_in = panels(H, lanes), panels(I, lanes)
     width = D * H
     tables = at(p.row_tables, part * 3 * ROWS_AT_ONCE)
@@ -355,7 +364,7 @@ def input_gradients(p: Backward, part: Int):
     w_ih_reverse = at(p.packed_ih, V_in * lanes * H * other)
     map_rows(
         Columns(p.dx, p.rows, I, 0), I, p.zeros, Source(p.delta, p.rows, width, 0, p.packed_ih, H),
-        Source(p.delta, p.rows, width, H * other, w_ih_reverse, H * other), k0, k1, lanes, tables,
+        Source(p.delta, p.rows, width, H * other, w_ih_reverse, H * other), k0, k1, tables,
     )  # fmt: skip
     k0, k1 = range_of(part, p.parts, p.starts, 1)
     for d in range(D):
@@ -364,14 +373,14 @@ def input_gradients(p: Backward, part: Int):
         map_rows(
             Columns(p.dh_init, p.sample, H, d * p.N * H), H, p.zeros,
             Source(p.delta, first, width, d * H, w_hh, H), Source(p.delta, first, 0, 0, w_hh, 0),
-            k0, k1, lanes, tables,
+            k0, k1, tables,
         )  # fmt: skip
 
 
 @native
 def parameter_gradients(p: Backward, part: Int):
     """dw_ih = Σ deltaᵀ·x, dw_hh = Σ deltaᵀ·h_{t-1}, db = Σ delta for some hidden units."""
-    I, H, D, lanes = p.I, p.H, p.D, p.lanes
+    I, H, D, lanes = p.I, p.H, p.D, lanes_of(p.x)
     j0, j1 = range_of(part, p.parts, H, TILE_ROWS)
     units, width = j1 - j0, D * H
     scratch = at(p.products, part * p.product_size)
@@ -381,12 +390,12 @@ def parameter_gradients(p: Backward, part: Int):
         delta = Columns(p.delta, p.rows, width, column)
         dw_ih = at(p.gradients, p.places[4 * d] + j0 * I)
         if I >= 2 * lanes:
-            outer_product(dw_ih, I, delta, units, inputs, I, p.steps, scratch, lanes)
+            outer_product(dw_ih, I, delta, units, inputs, I, p.steps, scratch)
         else:  # few inputs would leave most of a vector empty: compute the transpose
             transposed = at(p.transposed, part * 2 * lanes * H)
             for i in range(I * units):
                 transposed[i] = 0
-            outer_product(transposed, units, inputs, I, delta, units, p.steps, scratch, lanes)
+            outer_product(transposed, units, inputs, I, delta, units, p.steps, scratch)
             for j in range(units):
                 for i in range(I):
                     dw_ih[j * I + i] = transposed[i * units + j]
@@ -398,11 +407,11 @@ def parameter_gradients(p: Backward, part: Int):
         dw_hh = at(p.gradients, p.places[4 * d + 1] + j0 * H)
         outer_product(
             dw_hh, H, Columns(p.delta, with_past, width, column), units,
-            Columns(p.output, past, width, d * H), H, p.successions, scratch, lanes,
+            Columns(p.output, past, width, d * H), H, p.successions, scratch,
         )  # fmt: skip
         outer_product(
             dw_hh, H, Columns(p.delta, first, width, column), units,
-            Columns(p.h_0, p.sample, H, d * p.N * H), H, p.starts, scratch, lanes,
+            Columns(p.h_0, p.sample, H, d * p.N * H), H, p.starts, scratch,
         )  # fmt: skip
 
         db_ih, db_hh = p.places[4 * d + 2], p.places[4 * d + 3]

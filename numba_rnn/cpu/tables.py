@@ -15,6 +15,7 @@ import numpy as np
 
 from ..layout import LARGEST_KEPT, Layout
 from .cache import jitted
+from .few import FEW
 from .native import OPTIONS, PLAIN, Structure
 from .plans import Plan
 from .recurrence import Backward, table
@@ -140,6 +141,8 @@ class Cut:
     ----------
     table : int
         Entries that a task's table of rows has.
+    few : bool
+        Whether each range is one for few.py.
     key : tuple of int
         Batches that have this in common can have a plan in common.
     bytes : int
@@ -159,7 +162,10 @@ class Cut:
         bounds = Memory(np.array([0, N] if split[1] == 1 else [0] * (split[1] + 1), np.int64))
         largest = N if split[1] == 1 else cut_samples(index.array, L, N, steps, bounds.array)
         self.table = table(largest)
-        self.key = (N, self.table, *split)
+        self.few = (
+            split[2] == 1 and largest <= FEW and 0 < layout.longest and steps == N * layout.longest
+        )
+        self.key = (N, self.table, self.few, *split)
         self.bytes = index.array.nbytes
         to_batch, to_lengths, to_order = L, L + N, L + 2 * N
         self._names, self._numbers = OF_FORWARD, [layout.longest]

@@ -16,7 +16,8 @@ most of the time. The cure is to fetch each number once and use it many times:
 
 For each k the tile loads `vectors` vectors of B, broadcasts `rows` single numbers of A, and does
 rows · vectors fused multiply-adds: 4 + 2 loads feed 8 of them above. When k is done the
-accumulators pass through the activation function, still in registers, and are written once.
+accumulators wait on the stack for the tiles beside them; then one loop, the same for tiles of all
+shapes, takes them through the activation function and writes each once.
 
 Two rules give the layer its promises about bits:
 
@@ -38,6 +39,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 
 from . import plain
@@ -51,13 +53,14 @@ WIDEST = 8  # vectors of the widest tile
 TILES = tuple((rows, WIDEST // rows) for rows in (1, 2, 4)) + (
     ((TILE_ROWS, 2),) if TILE_ROWS > 4 else ()
 )
+LOW_TILES = TILES[:2]  # all that one or two rows need
 
 
 # --- the tile -----------------------------------------------------------------------------------
 
 
 class Tile(Vectors):
-    """height × across accumulators: the loop over k that fills them, the loop that empties them."""
+    """height × across accumulators, and the loop over k that fills them."""
 
     def __init__(self, builder: ir.IRBuilder, scalar: ir.Type, height: int, across: int) -> None:
         super().__init__(builder, scalar)
@@ -132,58 +135,79 @@ class Tile(Vectors):
                 result[-1].append(value)
         return result
 
-    def finish(
-        self, acc: list, rows: ir.Value, first: ir.Value, width: ir.Value, body: Callable
-    ) -> None:
-        """Emit body(r, value, column, mask) for each vector with a real row and real columns.
 
-        `mask` is None where the whole vector lies within `width` columns. Two loops, because
-        unrolled code would be many times as long to compile, and no faster.
-        """
-        build = self.builder
-        kept = self.memory(self.height * self.across)
+def _band(builder, scalar, rows, v0, v1, width, start, products, finish, tiles=TILES) -> None:
+    """Emit a band of `rows` <= TILE_ROWS rows over the panels v0:v1, with tiles of these shapes.
 
-        def place(r: ir.Value, v: ir.Value) -> ir.Value:
-            index = build.add(build.mul(r, INT(self.across)), v)
-            return build.gep(kept, [index], source_etype=self.type)
-
-        for r, row in enumerate(acc):
-            for v, value in enumerate(row):
-                build.store(value, place(INT(r), INT(v)))
-        real = build.sub(width, build.mul(first, INT(self.lanes)))  # columns from here on
-        vectors = build.sdiv(build.add(real, INT(self.lanes - 1)), INT(self.lanes))
-        fewer = build.icmp_signed("<", vectors, INT(self.across))
-        vectors = build.select(fewer, vectors, INT(self.across))
-        with cgutils.for_range(build, rows) as row, cgutils.for_range(build, vectors) as vector:
-            value = build.load(place(row.index, vector.index), typ=self.type)
-            column = build.mul(build.add(first, vector.index), INT(self.lanes))
-            rest = build.sub(width, column)
-            is_whole = build.icmp_signed(">=", rest, INT(self.lanes))
-            with build.if_else(is_whole) as (whole, partial):
-                with whole:
-                    body(row.index, value, column, None)
-                with partial:
-                    body(row.index, value, column, self.first_lanes(rest))
-
-
-def _sweep(builder, scalar, rows, v0, v1, emit) -> None:
-    """Emit the walk of a band of `rows` <= TILE_ROWS rows over the panels v0:v1.
-
-    `emit(tile, v)` writes the instructions of one tile whose first panel is v.
+    Sums start from `start(tile, v)`, v the first panel, and run through all `products`, which are
+    `Factor`s. Then `finish(vec, r)` begins a row, and what it returns is emitted for each vector of
+    it: body(sums, column, mask), `mask` None where the vector lies within `width` columns.
     """
-    lower = 0
-    for height, across in TILES:
-        fits = builder.and_(
-            builder.icmp_signed(">", rows, INT(lower)),
-            builder.icmp_signed("<=", rows, INT(height)),
-        )
-        with builder.if_then(fits):
-            with cgutils.for_range_slice(builder, v0, v1, INT(across)) as (v, _):
-                emit(Tile(builder, scalar, height, across), v)
-        lower = height
+    vec = Vectors(builder, scalar)
+    kept = vec.memory(TILE_ROWS * WIDEST)  # sums of WIDEST panels
+
+    def place(r, v):
+        index = builder.add(builder.mul(r, INT(WIDEST)), v)
+        return builder.gep(kept, [index], source_etype=vec.type)
+
+    with cgutils.for_range_slice(builder, v0, v1, INT(WIDEST)) as (v, _):
+        stop = _least(builder, builder.add(v, INT(WIDEST)), v1)
+        lower = 0
+        for height, across in tiles:
+            fits = builder.and_(
+                builder.icmp_signed(">", rows, INT(lower)),
+                builder.icmp_signed("<=", rows, INT(height)),
+            )
+            with builder.if_then(fits):
+                with cgutils.for_range_slice(builder, v, stop, INT(across)) as (first, _):
+                    tile = Tile(builder, scalar, height, across)
+                    acc = start(tile, first)
+                    for array, table, panels, depth in products:
+                        factors = tile.row_factors(tile.rows_of(array, table, rows))
+                        b = tile.panels_of(panels, first, depth)
+                        acc = tile.multiply(acc, depth, factors, b)
+                    for r, row in enumerate(acc):
+                        for c, sums in enumerate(row):
+                            beside = builder.add(builder.sub(first, v), INT(c))
+                            builder.store(sums, place(INT(r), beside))
+            lower = height
+
+        column = builder.mul(v, INT(vec.lanes))
+        columns = builder.sub(_least(builder, builder.mul(stop, INT(vec.lanes)), width), column)
+        whole = builder.sdiv(columns, INT(vec.lanes))
+        rest = builder.sub(columns, builder.mul(whole, INT(vec.lanes)))
+        with cgutils.for_range(builder, rows) as row:
+            body = finish(vec, row.index)
+
+            def emit(vector, mask, r=row.index, column=column, body=body):
+                sums = builder.load(place(r, vector), typ=vec.type)
+                body(sums, builder.add(column, builder.mul(vector, INT(vec.lanes))), mask)
+
+            with cgutils.for_range(builder, whole) as vector:
+                emit(vector.index, None)
+            with builder.if_then(builder.icmp_signed(">", rest, INT(0))):
+                emit(whole, vec.first_lanes(rest))
+
+
+def _least(builder, a, b) -> ir.Value:
+    return builder.select(builder.icmp_signed("<", a, b), a, b)
 
 
 # --- what is done with tiles ----------------------------------------------------------------------
+
+
+def _to_rows(out, f) -> Callable:
+    """What `_band` finishes a row with: f of the sums, written to the `Rows` out."""
+
+    def finish(vec, r):
+        row = vec.at(out[0], vec.entry(out[1], r))
+
+        def write(sums, column, mask):
+            vec.store(vec.activate(sums, f), row, column, mask)
+
+        return write
+
+    return finish
 
 
 @instructions(plain.affine_band)
@@ -193,20 +217,10 @@ def affine_band(builder, number, out, rows, v0, v1, width, bias, a, b, f):
     out is `Rows`, a and b are `Factor`s, see products.py.
     """
 
-    def one(tile, v):
-        start = [tile.load(bias, tile.column(v, c)) for c in range(tile.across)]
-        acc = [start] * tile.height
-        for array, table, panels, depth in (a, b):
-            factors = tile.row_factors(tile.rows_of(array, table, rows))
-            acc = tile.multiply(acc, depth, factors, tile.panels_of(panels, v, depth))
+    def start(tile, v):
+        return [[tile.load(bias, tile.column(v, c)) for c in range(tile.across)]] * tile.height
 
-        def write(r, value, column, mask):
-            place = tile.at(out[0], tile.entry(out[1], r))
-            tile.store(tile.activate(value, f), place, column, mask)
-
-        tile.finish(acc, rows, v, width, write)
-
-    _sweep(builder, number, rows, v0, v1, one)
+    _band(builder, number, rows, v0, v1, width, start, (a, b), _to_rows(out, f))
 
 
 @instructions(plain.delta_band)
@@ -215,25 +229,46 @@ def delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, kee
 
     delta and g are `Rows`, later is a `Factor`; h and dh lie as delta does.
     """
+    _delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, keep, f, TILES)
 
-    def one(tile, v):
-        acc = [[tile.zero] * tile.across] * tile.height
-        array, table, panels, depth = later
-        factors = tile.row_factors(tile.rows_of(array, table, rows))
-        acc = tile.multiply(acc, depth, factors, tile.panels_of(panels, v, depth))
-        is_tanh, keeps = tile.equals(f, TANH), builder.icmp_signed("!=", keep, INT(0))
 
-        def write(r, value, column, mask):
-            row, g_row = tile.entry(delta[1], r), tile.entry(g[1], r)
-            d = builder.fadd(value, tile.load(tile.at(g[0], g_row), column, mask))
+def _delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, keep, f, tiles):
+    def start(tile, v):
+        return [[tile.zero] * tile.across] * tile.height
+
+    def finish(vec, r):
+        row = vec.entry(delta[1], r)
+        of_g = vec.at(g[0], vec.entry(g[1], r))
+        of_h, of_dh, of_delta = (vec.at(array, row) for array in (h, dh, delta[0]))
+        is_tanh, keeps = vec.equals(f, TANH), builder.icmp_signed("!=", keep, INT(0))
+
+        def write(value, column, mask):
+            d = builder.fadd(value, vec.load(of_g, column, mask))
             with builder.if_then(keeps):
-                tile.store(d, tile.at(dh, row), column, mask)
-            d = tile.times_derivative(is_tanh, d, tile.load(tile.at(h, row), column, mask))
-            tile.store(d, tile.at(delta[0], row), column, mask)
+                vec.store(d, of_dh, column, mask)
+            d = vec.times_derivative(is_tanh, d, vec.load(of_h, column, mask))
+            vec.store(d, of_delta, column, mask)
 
-        tile.finish(acc, rows, v, width, write)
+        return write
 
-    _sweep(builder, number, rows, v0, v1, one)
+    _band(builder, number, rows, v0, v1, width, start, (later,), finish, tiles)
+
+
+@instructions(plain.recurrent_band)
+def recurrent_band(builder, number, out, rows, v0, v1, width, z, pitch, h, f):
+    """Out = f(z + h·panels) for one or two rows; row r of z starts at r·pitch."""
+
+    def start(tile, v):
+        rows = [tile.at(z, builder.mul(INT(r), pitch)) for r in range(tile.height)]
+        return [[tile.load(row, tile.column(v, c)) for c in range(tile.across)] for row in rows]
+
+    _band(builder, number, rows, v0, v1, width, start, (h,), _to_rows(out, f), LOW_TILES)
+
+
+@instructions(plain.delta_band)
+def low_delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, keep, f):
+    """As `delta_band` for one or two rows."""
+    _delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, keep, f, LOW_TILES)
 
 
 @instructions(plain.outer_tile)
@@ -245,14 +280,39 @@ def outer_tile(builder, number, c, stride, rows, v, width, stripe, b, depth):
     rounding.
     """
     tile = Tile(builder, number, TILE_ROWS, 2)
+    # Lines of c are seldom in the nearest cache: they come while the sums run. Rows that c does not
+    # have do no harm: what can't be fetched is not.
+    for r in range(TILE_ROWS):
+        row = tile.at(c, builder.mul(INT(r), stride))
+        tile.prefetch(tile.at(row, builder.mul(v, INT(tile.lanes))))
     acc = [[tile.zero] * 2] * TILE_ROWS
     acc = tile.multiply(acc, depth, tile.stripe_factors(stripe), tile.panels_of(b, v, depth))
 
-    def write(r, value, column, mask):
-        place = tile.at(c, builder.mul(r, stride))
-        tile.store(builder.fadd(tile.load(place, column, mask), value), place, column, mask)
+    first = builder.mul(v, INT(tile.lanes))
+    for r in range(TILE_ROWS):
+        with builder.if_then(builder.icmp_signed("<", INT(r), rows)):
+            row = tile.at(c, builder.mul(INT(r), stride))
+            for i in range(2):
+                column = builder.add(first, INT(i * tile.lanes))
+                rest = builder.sub(width, column)
+                whole = builder.icmp_signed(">=", rest, INT(tile.lanes))
+                with builder.if_else(whole) as (all_lanes, some):
+                    with all_lanes:
+                        total = builder.fadd(tile.load(row, column), acc[r][i])
+                        tile.store(total, row, column)
+                    with some:
+                        mask = tile.first_lanes(rest)
+                        total = builder.fadd(tile.load(row, column, mask), acc[r][i])
+                        tile.store(total, row, column, mask)
 
-    tile.finish(acc, rows, v, width, write)
+
+# --- vectors --------------------------------------------------------------------------------------
+
+
+@instructions(plain.lanes_of, types.int64)
+def lanes_of(builder, number, numbers):
+    """How many numbers fill a vector: a constant of the compiled code."""
+    return INT(Vectors(builder, number).lanes)
 
 
 # --- moving whole vectors, for packing ------------------------------------------------------------

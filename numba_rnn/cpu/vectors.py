@@ -112,6 +112,15 @@ class Vectors:
         function = cgutils.get_or_insert_function(self.builder.module, signature, name)
         self.builder.call(function, [value, address, i32(self.bytes), mask])
 
+    def prefetch(self, pointer: ir.Value) -> None:
+        """Bring a cache line near before it is needed."""
+        i32 = ir.IntType(32)
+        signature = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
+        function = cgutils.get_or_insert_function(
+            self.builder.module, signature, "llvm.prefetch.p0"
+        )
+        self.builder.call(function, [pointer, i32(0), i32(3), i32(1)])
+
     def first_lanes(self, count: ir.Value) -> ir.Value:
         """Mask of the lanes below `count`."""
         numbers = ir.Constant(ir.VectorType(INT, self.lanes), list(range(self.lanes)))
