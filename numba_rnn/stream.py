@@ -62,13 +62,13 @@ class Stream:
         # turn out of the list, which is a single operation, and so keeps others out.
         self._states = np.zeros((2, K, N, H), dtype)
         self._turn = [0]
-        self._steps = [
-            [
-                (layer.step, self._states[turn, k : k + 1], self._states[1 - turn, k : k + 1])
-                for k, layer in enumerate(layers)
-            ]
-            for turn in range(2)
-        ]
+        self._steps, self._results = [], []
+        for turn in range(2):
+            now, after = self._states[turn], self._states[1 - turn]
+            self._steps.append(
+                [(f.step, now[k : k + 1], after[k : k + 1], after[k]) for k, f in enumerate(layers)]
+            )
+            self._results.append(after[-1].reshape(self._output))
 
     def step(self, x_t: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Take one step.
@@ -97,21 +97,19 @@ class Stream:
         if out is not None:
             validation.shaped("out", out, self._output, self._dtype)
             validation.writeable_array("out", out)
-        rows = x_t.reshape(self._rows)
         turn = following = self._taken()
         try:
-            for step, h, after in self._steps[turn]:
-                step(rows, h, after)
-                rows = after[0]
-            result = rows.reshape(self._output)
+            x = x_t.reshape(self._rows)
+            for step, h, after, output in self._steps[turn]:
+                step(x, h, after, output)
+                x = output
+            following, result = 1 - turn, self._results[turn]
             if out is None:
-                out = result.copy()
-            else:
-                out[...] = result
-            following = 1 - turn
+                return result.copy()
+            out[...] = result
+            return out
         finally:
             self._turn.append(following)
-        return out
 
     def reset(self, h_0: np.ndarray | None = None) -> None:
         """Begin anew.

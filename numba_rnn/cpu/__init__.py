@@ -24,6 +24,7 @@ This file allocates memory, decides the split and calls the kernels, nothing els
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -216,17 +217,20 @@ class Stepper:
         self, weights: np.ndarray, places: np.ndarray, N: int, I: int, H: int, nonlinearity: str
     ) -> None:
         self._weights, self._places = weights, places
-        self._cut = cut = _cut(recurrence.Forward, batches.padded(1, N, False), I, H, 1)
+        cut = _cut(recurrence.Forward, batches.padded(1, N, False), I, H, 1)
         options = I, H, 1, nonlinearity, weights.dtype
         self._plan = _rnn_forward(cut.key, *options, cut, keeps=True)
         x, h, following = (zeros(shape, weights.dtype) for shape in ((N, I), (1, N, H), (1, N, H)))
-        self.step(x, h, following)  # packs
+        self._plan.run((weights, places, x, h, following[0], following), cut)  # packs
         self._plan.put(packers=0)
+        self._run = partial(Plan.run, self._plan)  # the batch stays what it was
 
-    def step(self, x: np.ndarray, h: np.ndarray, following: np.ndarray) -> None:
-        """From x (N, I) and the state h (1, N, H), fill the state that follows, (1, N, H)."""
-        output = following[0]
-        self._plan.run((self._weights, self._places, x, h, output, following), self._cut)
+    def step(self, x: np.ndarray, h: np.ndarray, following: np.ndarray, output: np.ndarray) -> None:
+        """From x (N, I) and the state h (1, N, H), fill the state that follows, (1, N, H).
+
+        `output` is that state as rows, (N, H).
+        """
+        self._run((self._weights, self._places, x, h, output, following))
 
 
 def rnn_backward(
