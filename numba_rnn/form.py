@@ -68,7 +68,7 @@ class Form:
     def rows_if_alike(self, x: Any) -> np.ndarray | None:
         """Return x as rows (R, I) if it is an array just like the one this was made for."""
         if type(x) is np.ndarray and x.shape == self.input and x.dtype == self.dtype:
-            return x.reshape(self._rows)
+            return x.reshape(self._rows) if x.flags.carray else self.input_rows(x)
         return None
 
     # --- to rows --------------------------------------------------------------------------------
@@ -98,7 +98,8 @@ class Form:
             and array.shape == shape
             and array.dtype == self.dtype
             and self.place == CPU
-        ):  # as most are: needs no closer look, and a copy only if it isn't in C order
+            and array.flags.carray
+        ):  # as most are: needs no closer look, and no copy
             return array.reshape(inside)
         array = validation.shaped(name, array, shape, self.dtype, self.place)
         return self.backend.rows(array, inside[-1]).reshape(inside)

@@ -94,6 +94,8 @@ class Stream:
         """
         if type(x_t) is not np.ndarray or x_t.shape != self._input or x_t.dtype != self._dtype:
             x_t = validation.shaped("x_t", x_t, self._input, self._dtype)
+        if not x_t.flags.carray:  # read-only, or not in C order
+            x_t = x_t.copy()
         if out is not None:
             validation.shaped("out", out, self._output, self._dtype)
             validation.writeable_array("out", out)

@@ -387,6 +387,29 @@ def test_parameters_that_cannot_be_written_to():
     assert len(rnn_forward.make(np.dtype(np.float32), False).overloads) == 1
 
 
+def test_what_cannot_be_written_to_is_read_without_a_detour(monkeypatch):
+    """Read-only input, states and gradients, as tapes hand them out, in any order of axes."""
+
+    def refuse(array):
+        raise AssertionError("a kernel was called in vain before")
+
+    rnn, cell, linear = nr.RNN(3, 5, rng=0), nr.RNNCell(3, 5, rng=0), nr.Linear(5, 5, rng=0)
+    x, h_0 = normal((4, 2, 3), np.float32), normal((1, 2, 5), np.float32)
+    for array in (x, h_0):
+        array.flags.writeable = False
+    monkeypatch.setattr(plans, "as_kernels_want", refuse)
+    for given in (x, x, np.asfortranarray(x), x[::-1]):
+        rnn(given, h_0)
+        cell(given[0], h_0[0])
+        rnn.stream(2).step(given[0])
+        tape = rnn.forward(given, h_0)
+        head = linear.forward(tape.output)
+        head.backward(head.output)
+        tape.backward(tape.output, tape.h_n)
+        step = cell.forward(given[0], h_0[0])
+        step.backward(step.h)
+
+
 def test_a_large_batch_takes_no_more_than_its_share_of_memory():
     """Scratch memory grows as the batch does, not as its square."""
     rnn, x = nr.RNN(1, 1, rng=0), np.zeros((2, 30_000, 1), np.float32)

@@ -22,11 +22,13 @@ from ..forks import is_child
 from ..layout import Layout
 from . import quota
 from .native import Structure, Twins
+from .vectors import VECTOR_BYTES
 from .worth import Worth
 
-# Multiply-adds that two threads must have to gain more than a launch costs (a few microseconds;
-# the workqueue layer needs a hundred).
-WORTH_A_LAUNCH = 400_000
+# Multiply-adds that two threads must have to gain more than a launch costs, by the bytes of a
+# vector: wider ones are through sooner. For 32 bytes asv_bench/second_thread.py has shown it, for
+# 64 a measurement like it; 16 is a guess. (The workqueue layer's launches cost much more.)
+WORTH_A_LAUNCH = {16: 400_000, 32: 1_000_000, 64: 4_000_000}[VECTOR_BYTES]
 WORTH_A_LAUNCH_WORKQUEUE = 20_000_000
 # Hidden units are split over threads, which meet at every step, from this much work a step on.
 WORTH_SHARING_A_STEP = 100_000
