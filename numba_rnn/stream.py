@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,8 @@ import numpy as np
 from . import validation
 from .cpu import Stepper
 from .stack import Stack
+
+BUSY = "another thread is in a step of this stream; give each thread a stream of its own"
 
 
 class Stream:
@@ -55,13 +60,14 @@ class Stream:
         self._dtype, self._rows = dtype, (N, input_size)
         self._input, self._output, self._shape = (*outer, input_size), (*outer, H), (K, *outer, H)
         layers = [
-            Stepper(weights[span], table, N, H if k else input_size, H, stack.nonlinearity)
-            for k, (span, _, table) in enumerate(stack._parts)
+            Stepper(weights[span], starts, N, H if k else input_size, H, stack.nonlinearity)
+            for k, (span, _, starts) in enumerate(stack._parts)
         ]
-        # States of now and of the next step, by turns. Whoever computes takes the number of the
-        # turn out of the list, which is a single operation, and so keeps others out.
-        self._states = np.zeros((2, K, N, H), dtype)
-        self._turn = [0]
+        self._states = np.zeros((2, K, N, H), dtype)  # of now and of the next step, by turns
+        self._turn = 0
+        # Tried, not waited for. The thread that has it gets in again, or else an interruption
+        # between two lines could lock it out for ever.
+        self._lock = threading.RLock()
         self._steps, self._results = [], []
         for turn in range(2):
             now, after = self._states[turn], self._states[1 - turn]
@@ -99,19 +105,21 @@ class Stream:
         if out is not None:
             validation.shaped("out", out, self._output, self._dtype)
             validation.writeable_array("out", out)
-        turn = following = self._taken()
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError(BUSY)
         try:
-            x = x_t.reshape(self._rows)
+            turn, x = self._turn, x_t.reshape(self._rows)
             for step, h, after, output in self._steps[turn]:
                 step(x, h, after, output)
                 x = output
-            following, result = 1 - turn, self._results[turn]
             if out is None:
-                return result.copy()
-            out[...] = result
+                out = self._results[turn].copy()
+            else:
+                out[...] = self._results[turn]
+            self._turn = 1 - turn
             return out
         finally:
-            self._turn.append(following)
+            self._lock.release()
 
     def reset(self, h_0: np.ndarray | None = None) -> None:
         """Begin anew.
@@ -133,11 +141,8 @@ class Stream:
     @property
     def state(self) -> np.ndarray:
         """A copy of the current state of every layer, (num_layers, N, H) or (num_layers, H)."""
-        turn = self._taken()
-        try:
-            return self._states[turn].reshape(self._shape).copy()
-        finally:
-            self._turn.append(turn)
+        with self._alone():
+            return self._states[self._turn].reshape(self._shape).copy()
 
     @state.setter
     def state(self, value: np.ndarray) -> None:
@@ -148,19 +153,17 @@ class Stream:
         return self._shape, self._dtype
 
     def _go_on_from(self, state: Any) -> None:
-        turn = self._taken()
-        try:
-            self._states[turn].reshape(self._shape)[...] = state
-        finally:
-            self._turn.append(turn)
+        with self._alone():
+            self._states[self._turn].reshape(self._shape)[...] = state
 
-    def _taken(self) -> int:
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError(BUSY)
         try:
-            return self._turn.pop()
-        except IndexError:
-            raise RuntimeError(
-                "another thread is in a step of this stream; give each thread a stream of its own"
-            ) from None
+            yield
+        finally:
+            self._lock.release()
 
     def __repr__(self) -> str:
         stack, weights, input_size, batch_size = self._made_of

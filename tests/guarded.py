@@ -67,8 +67,8 @@ class Guarded(ExitStack):
             patch.object(
                 Twins,
                 "alone",
-                lambda kernel, p, dtype, release: (
-                    lambda *arrays: self.call(kernel, p, arrays, dtype, False, release)
+                lambda kernel, p, dtype: (
+                    lambda release, *arrays: self.call(kernel, p, arrays, dtype, False, release)
                 ),
             )
         )

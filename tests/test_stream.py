@@ -40,6 +40,18 @@ def test_large_layers_too():
     np.testing.assert_array_equal([stream.step(x_t) for x_t in x], rnn(x)[0])
 
 
+@pytest.mark.parametrize("N", [1000, 6000])
+def test_many_sequences(N):
+    """What a step is told of its batch stays in memory, whatever else is computed meanwhile."""
+    rnn, other = nr.RNN(2, 3, rng=0), nr.RNN(1, 2, rng=0)
+    x = sequence(3, N, 2)
+    expected, stream = rnn(x)[0], rnn.stream(N)
+    for k, x_t in enumerate(x):
+        for L in range(1, 40):
+            other(np.zeros((L, 1, 1), np.float32))
+        np.testing.assert_array_equal(stream.step(x_t), expected[k])
+
+
 def test_one_sequence_has_no_axis():
     rnn = nr.RNN(3, 5, 2, rng=0)
     x = sequence(4, 1, 3)[:, 0]
@@ -140,11 +152,21 @@ def test_streams_in_threads():
 
 def test_two_threads_in_one_stream_are_refused():
     stream, x_t = nr.RNN(2, 3, rng=0).stream(), np.ones(2, np.float32)
-    turn = stream._taken()  # as a thread in the middle of a step has
+    inside, done = threading.Event(), threading.Event()
+
+    def stay():  # as a thread does in the middle of a step
+        with stream._alone():
+            inside.set()
+            done.wait()
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    inside.wait()
     for call in (lambda: stream.step(x_t), stream.reset, lambda: stream.state):
         with pytest.raises(RuntimeError, match="another thread"):
             call()
-    stream._turn.append(turn)
+    done.set()
+    thread.join()
     stream.step(x_t)
 
 

@@ -10,6 +10,8 @@ import pytest
 from processes import python
 
 import numba_rnn as nr
+from numba_rnn.cpu import plans
+from numba_rnn.cpu.native import Twins
 
 LAYERS = ["workqueue"] + ["omp"] * bool(importlib.util.find_spec("numba.np.ufunc.omppool"))
 each_threading_layer = pytest.mark.parametrize("layer", LAYERS)
@@ -311,3 +313,23 @@ assert not nr.forks.is_child()
     if imported == "by the child":
         code = code.replace(statement, "").replace("IMPORT", statement)
     python(code.replace("IMPORT", "pass"), NUMBA_THREADING_LAYER="omp", NUMBA_NUM_THREADS="2")
+
+
+def test_long_calls_let_other_threads_run_whatever_came_before(monkeypatch):
+    """And short ones don't: one plan serves both."""
+    rnn, asked = nr.RNN(8, 64, rng=0), []
+
+    def alone(kernel, p, dtype, original=Twins.alone):
+        serial = original(kernel, p, dtype)
+
+        def call(release, *arrays):
+            asked.append(release)
+            serial(release, *arrays)
+
+        return call
+
+    monkeypatch.setattr(Twins, "alone", alone)
+    monkeypatch.setattr(plans, "_plans", {})
+    for L in (1, 1000, 1):
+        rnn(np.zeros((L, 1, 8), np.float32))
+    assert asked == [False, True, False]

@@ -14,11 +14,10 @@
     parallel.py    how work is split over threads
     tables.py      what kernels are told of a batch, which may be new in every call
     plans.py       what a call needs besides its arrays, kept by shape
-    tables.py      what kernels are told of a batch, which may be new in every call
     worth.py       whether threads bring more than they cost
     quota.py       how many processors a container may use
 
-This file allocates memory, decides the split and calls the kernels, nothing else.
+This file is what layers call: it allocates what comes out, and finds or makes a plan.
 """
 
 from __future__ import annotations
@@ -185,7 +184,7 @@ def _rnn_forward(
     key: tuple[int, ...], I: int, H: int, D: int, nonlinearity: str, dtype: np.dtype, cut: Cut,
     keeps: bool = False,
 ) -> LayerPlan:  # fmt: skip
-    N, lanes, (parts, blocks, _) = key[0], _lanes(dtype), cut.split
+    N, lanes, (parts, blocks, _) = cut.samples, _lanes(dtype), cut.split
     fields = _layer(cut, N, I, H, D, nonlinearity)
     sizes = _sizes(recurrence.forward_scratch(I, H, D, lanes), dtype) | _tables(cut, D)
     kernel, projected = recurrence.rnn_forward, 0
@@ -216,14 +215,15 @@ class Stepper:
     def __init__(
         self, weights: np.ndarray, places: np.ndarray, N: int, I: int, H: int, nonlinearity: str
     ) -> None:
-        self._weights, self._places = weights, places
-        cut = _cut(recurrence.Forward, batches.padded(1, N, False), I, H, 1)
+        self._weights, self._places = as_kernels_want(weights), as_kernels_want(places)
+        self._cut = cut = _cut(recurrence.Forward, batches.padded(1, N, False), I, H, 1)
         options = I, H, 1, nonlinearity, weights.dtype
         self._plan = _rnn_forward(cut.key, *options, cut, keeps=True)
         x, h, following = (zeros(shape, weights.dtype) for shape in ((N, I), (1, N, H), (1, N, H)))
-        self._plan.run((weights, places, x, h, following[0], following), cut)  # packs
+        arrays = self._weights, self._places, x, h, following[0], following
+        self._plan.run(arrays, cut)  # packs
         self._plan.put(packers=0)
-        self._run = partial(Plan.run, self._plan)  # the batch stays what it was
+        self._run = partial(Plan.run, self._plan)  # the batch stays what it was, in self._cut
 
     def step(self, x: np.ndarray, h: np.ndarray, following: np.ndarray, output: np.ndarray) -> None:
         """From x (N, I) and the state h (1, N, H), fill the state that follows, (1, N, H).
@@ -288,7 +288,7 @@ def _rnn_backward(
     key: tuple[int, ...], I: int, H: int, D: int, nonlinearity: str, dtype: np.dtype, one_row: bool,
     state_gradients: bool, cut: Cut,
 ) -> LayerPlan:  # fmt: skip
-    N, lanes = key[0], _lanes(dtype)
+    N, lanes = cut.samples, _lanes(dtype)
     parts, _, slices = cut.split
     constants = _layer(cut, N, I, H, D, nonlinearity) | {
         "parts": parts, "one_row": one_row, "keep": state_gradients,
@@ -322,6 +322,7 @@ def linear_forward(x: np.ndarray, weights: np.ndarray, out_features: int) -> np.
     return y
 
 
+# The last part of a key is the number of threads, on which the split rests.
 def _linear_forward(M: int, I: int, O: int, has_bias: bool, dtype: np.dtype, _: int) -> Plan:
     work, lanes = M * I * O, _lanes(dtype)
     parts = threads(work)

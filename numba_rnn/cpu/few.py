@@ -1,8 +1,8 @@
 """One or two samples of one length: the kernels of recurrence.py with less to do at each step.
 
 A step of so few samples is short, and much of it would be spent on what is the same at each one.
-So the loop over steps is one function here, which calls nothing, and what can be done for many
-steps at once is: x_t·w_ihᵀ of a chunk of steps fills tall tiles. Each sum runs in the order that it
+So the loop over steps calls nothing at each step here, and what can be done for many steps at once
+is: x_t·w_ihᵀ of a chunk of steps fills tall tiles. Each sum runs in the order that it
 has in recurrence.py, so the bits are the same.
 """
 

@@ -410,12 +410,12 @@ class Twins:
         except TypeError:  # before anything has run: some are not as they should be
             entry(p.address, release, *map(as_kernels_want, arrays))
 
-    def alone(self, p: Structure, dtype: np.dtype, release: bool) -> Callable[..., None]:
-        """Return the twin for one thread, bound to a structure: a function of its arrays."""
+    def alone(self, p: Structure, dtype: np.dtype) -> Callable[..., None]:
+        """Return the twin for one thread and one structure: a function of release and arrays."""
         if PLAIN:
-            return lambda *arrays: self(p, arrays, dtype, False, release)
+            return lambda release, *arrays: self(p, arrays, dtype, False, release)
         p._fields[0] = False
-        return partial(self.make(dtype, False), p.address, release)
+        return partial(self.make(dtype, False), p.address)
 
     def make(self, dtype: np.dtype, parallel: bool) -> Callable:
         """Compile a twin, or load it from the cache, with all that it calls."""

@@ -85,7 +85,7 @@ def threads(work: float) -> int:
 
 def counted(work: float) -> int:
     """How many threads Numba has, where a piece of work is so large that a plan rests on it."""
-    return 1 if work < WORTH_A_LAUNCH else numba.get_num_threads()
+    return 1 if work < WORTH_A_LAUNCH or is_child() else numba.get_num_threads()
 
 
 def releases(work: float) -> bool:

@@ -1,9 +1,10 @@
-"""Plans: what a call needs besides its arrays, kept for the next call of the same shape.
+"""Plans: what a call needs besides its arrays, kept for the next one like it.
 
-A plan is a structure whose sizes, split and tables are filled in, with scratch memory where that
-is small. A call takes it out, so that no other thread has it at the same time, points it to its
-arrays, runs it and puts it back. Taking and putting back are single operations of a list, which
-need no lock; a lock is taken where a plan is new.
+A plan is a structure whose sizes and split are filled in, with scratch memory where that is small.
+What changes from batch to batch (see tables.py) it is told with each call. A call takes it out, so
+that no other thread has it at the same time, points it to its arrays, runs it and puts it back.
+Taking and putting back are single operations of a list, which need no lock; a lock is taken where a
+plan is new.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ class Plan:
         keeps: bool = False,
     ) -> None:
         self._how = kernel, parts, dtype, work, shape
+        self._release = releases(work)
         self._sizes = {name: size for name, size in sizes.items() if size.count}
         self.bytes = sum(size.count * size.dtype.itemsize for size in sizes.values())
         self._again = [name for name, size in self._sizes.items() if size.each_time]
@@ -108,7 +110,7 @@ class Plan:
         self._alone = None
         if parts == 1 and self._keeps:
             self._allocate()
-            self._alone = kernel.alone(self._p, dtype, releases(work))
+            self._alone = kernel.alone(self._p, dtype)
 
     def _allocate(self) -> None:
         self._scratch = scratch(self._sizes)
@@ -118,9 +120,9 @@ class Plan:
         """Run the kernel on the arrays of a call."""
         if self._alone is not None:
             try:
-                self._alone(*arrays)
+                self._alone(self._release, *arrays)
             except TypeError:  # before anything has run: some are not as they should be
-                self._alone(*map(as_kernels_want, arrays))
+                self._alone(self._release, *map(as_kernels_want, arrays))
             return
         if not self._scratch:
             self._allocate()
@@ -155,10 +157,13 @@ def with_plan(
 
     `batch` is what plans of one key are told anew in each run.
     """
-    kept = _plans.get((make, key))
-    try:
-        plan = kept.spare.pop()
-    except (AttributeError, IndexError):  # there is none, or other threads have them
+    kept, plan = _plans.get((make, key)), None
+    if kept is not None and kept.spare:
+        try:
+            plan = kept.spare.pop()
+        except IndexError:  # another thread was quicker
+            pass
+    if plan is None:
         plan = make(*key, *batch)
         plan.run(arrays, *batch)
         _keep((make, key), plan)
@@ -183,7 +188,7 @@ def _keep(key: Hashable, plan: Plan) -> None:
         kept.bytes += plan.bytes
         _bytes += plan.bytes
         kept.spare.append(plan)
-        while len(_plans) > PLANS or _bytes > BYTES:
+        while _plans and (len(_plans) > PLANS or _bytes > BYTES):
             oldest = next(iter(_plans))
             kept = _plans.pop(oldest)
             if kept.used:

@@ -108,7 +108,7 @@ class Backward(Layer):
     }  # fmt: skip
 
     parts: Int  # ranges of rows and hidden units for the gradients
-    # which step follows which, see Layout.transitions
+    # which step follows which, see tables.follow
     steps: Int
     successions: Int
     starts: Int

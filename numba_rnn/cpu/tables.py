@@ -17,6 +17,7 @@ from ..layout import LARGEST_KEPT, Layout
 from .cache import jitted
 from .few import FEW
 from .native import OPTIONS, PLAIN, Structure
+from .parallel import releases
 from .plans import Plan
 from .recurrence import Backward, table
 
@@ -143,6 +144,7 @@ class Cut:
         Entries that a task's table of rows has.
     few : bool
         Whether each range is one for few.py.
+    samples : int
     key : tuple of int
         Batches that have this in common can have a plan in common.
     bytes : int
@@ -156,7 +158,7 @@ class Cut:
         work: float,
         split: tuple[int, int, int],
     ) -> None:
-        self.work, self.split = work, split
+        self.work, self.split, self.samples = work, split, layout.batch
         L, N, steps = layout.steps, layout.batch, layout.real_steps
         index = _kept(layout, "index", lambda: layout.index_by(longest_first))
         bounds = Memory(np.array([0, N] if split[1] == 1 else [0] * (split[1] + 1), np.int64))
@@ -252,6 +254,7 @@ class LayerPlan(Plan):
             self._cut = cut
             kernel, parts, dtype, _, shape = self._how
             self._how = kernel, parts, dtype, cut.work, shape
+            self._release = releases(cut.work)
         super().run(arrays)
         if cut.bytes > MOST_KEPT:
             self._cut = None
