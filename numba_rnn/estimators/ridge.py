@@ -60,15 +60,15 @@ class Moments:
             found += cls(len(rows), rows.sum(axis=0), rows.T @ rows)
         return found
 
-    def regression(self, w: int, around: np.ndarray | None = None) -> np.ndarray:
-        """Return coefficients (P,), the constant last, that are pulled towards some.
+    def regression(self, w: int, around: np.ndarray | None = None) -> tuple[float, np.ndarray]:
+        """Return a score and coefficients (P,), the constant last, that are pulled towards some.
 
         How much, and how large X is beside the values, is what makes the targets likeliest: the
-        evidence of a Gaussian prior, summed over the coefficients.
+        evidence of a Gaussian prior, summed over the coefficients. A lower score is likelier.
         """
         size = len(self.sums) - 1
         if self.count == 0:
-            return np.zeros(size + 1) if around is None else around
+            return np.inf, np.zeros(size + 1) if around is None else around
         centre = np.zeros(size) if around is None else around[:-1]
         mean = self.sums / self.count
         spread = self.products - self.count * np.outer(mean, mean)
@@ -90,7 +90,7 @@ class Moments:
                 if score < best:
                     best = score
                     found = centre + units * (vectors @ (along / (values + strength)))
-        return np.append(found, mean[-1] - found @ mean[:-1])
+        return best, np.append(found, mean[-1] - found @ mean[:-1])
 
 
 def views(season: int) -> list[list[int]]:
@@ -115,8 +115,12 @@ def fit(zs: Sequence[np.ndarray], xs: Sequence[np.ndarray], w: int, season: int)
             else Moments.of(z[:0], x[:0], w)
             for z, x in zip(zs, xs, strict=True)
         ]
-        common = sum(each[1:], each[0]).regression(w)
-        own = [part.regression(w, common) for part in each] if len(each) > 1 else [common]
+        _, common = sum(each[1:], each[0]).regression(w)
+        own = [common]
+        if len(each) > 1:  # the likelier of both: the series are alike, or each is for itself
+            both = [(part.regression(w, common), part.regression(w)) for part in each]
+            own = [like if like[0] <= free[0] else free for like, free in both]
+            own = [coefficients for _, coefficients in own]
         found.append([common, *own])
     return np.array(found)
 
