@@ -117,7 +117,8 @@ class RNNForecaster(BaseEstimator):
     y_mean_, y_scale_ : ndarray of float64, shape (n_series,)
         Scaling of the differenced series. The scale of one that is constant where it is trained on
         is that of all of it; 0 where all of it is constant, so that the constant is what is
-        forecast.
+        forecast. Beside a linear path the mean of differences is taken to be 0: it is a drift,
+        which that path has.
     level_mean_, level_scale_ : ndarray of float64, shape (n_series,)
         Scaling of the series as they are, for the linear path.
     x_mean_, x_scale_ : ndarray of float64, shape (n_features_in_,)
@@ -305,11 +306,12 @@ class RNNForecaster(BaseEstimator):
         with all_or_nothing(self):
             if self.warm_start and self.__sklearn_is_fitted__():
                 self._check_going_on(plan, len(many), features, columns)
-                self._measure_constants(pairs, plan.lags)
+                self._plan = plan
+                self._measure_constants(pairs)
             else:
-                self.regressor_ = RNNRegressor()
-                self._measure(pairs, plan.lags)
-            self._plan, self._listed, self._forms = plan, listed, [one.form for one in many]
+                self._plan, self.regressor_ = plan, RNNRegressor()
+                self._measure(pairs)
+            self._listed, self._forms = listed, [one.form for one in many]
             self._given = {name: params[name] for name in _GIVEN}
             self.n_features_in_ = features
             self.__dict__.pop("feature_names_in_", None)
@@ -384,11 +386,11 @@ class RNNForecaster(BaseEstimator):
                     f"warm_start=True must keep {name}, with which it is scaled, {was}, got {now}"
                 )
 
-    def _measure(self, pairs: list[tuple[Series, Parts]], lags: list[int]) -> None:
+    def _measure(self, pairs: list[tuple[Series, Parts]]) -> None:
         """Measure differences and X where they are trained on."""
         x = np.concatenate([one.x[: part.seen] for one, part in pairs])
         if self.standardize:
-            measured = [_measured(one.values, part.seen, lags) for one, part in pairs]
+            measured = [self._unit(one.values, part.seen) for one, part in pairs]
             self.y_mean_, self.y_scale_ = np.array(measured).T.copy()
             self.x_mean_, scale = spread(x)
             self.x_scale_ = units(scale)
@@ -396,12 +398,21 @@ class RNNForecaster(BaseEstimator):
             self.y_mean_, self.y_scale_ = np.zeros(len(pairs)), np.ones(len(pairs))
             self.x_mean_, self.x_scale_ = np.zeros(x.shape[1]), np.ones(x.shape[1])
 
-    def _measure_constants(self, pairs: list[tuple[Series, Parts]], lags: list[int]) -> None:
+    def _measure_constants(self, pairs: list[tuple[Series, Parts]]) -> None:
         """Scale series that were constant at first by what they are now."""
         self.y_mean_, self.y_scale_ = self.y_mean_.copy(), self.y_scale_.copy()
         for i in np.flatnonzero(self.y_scale_ == 0):
             one, part = pairs[i]
-            self.y_mean_[i], self.y_scale_[i] = _measured(one.values, part.seen, lags)
+            self.y_mean_[i], self.y_scale_[i] = self._unit(one.values, part.seen)
+
+    def _unit(self, values: np.ndarray, seen: int) -> tuple[float, float]:
+        """Return what the network's differences are scaled by.
+
+        Beside a linear path their mean is not subtracted: it is a drift, which that path has.
+        """
+        lags = self._plan.lags
+        mean, scale = _measured(values, seen, lags)
+        return (0.0 if self._plan.linear and lags and scale > 0 else mean), scale
 
     def _ends(self, many: list[Series]) -> tuple[np.ndarray, np.ndarray]:
         """Return what a forecast reads of series: values (M, tail), and X (M, tail, F) scaled."""
@@ -645,7 +656,7 @@ class RNNForecaster(BaseEstimator):
                 raise ValueError(f"y[{i}] must have values, got an empty series")
         many = [_lengthened(one, plan) for one in many]
         if self.standardize:
-            scales = [_measured(one.values, len(one), plan.lags) for one in many]
+            scales = [self._unit(one.values, len(one)) for one in many]
         else:
             scales = [(0.0, 1.0)] * len(many)
         levels = [_measured(one.values, len(one), []) for one in many]
