@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import assert_same_bits
+from scipy.optimize import nnls
 from sklearn.linear_model import BayesianRidge
 
 import numba_rnn as nr
@@ -98,7 +99,7 @@ def test_the_linear_forecast_by_hand(features):
             ahead = own[:5] @ z[-5:] + own[5:-1] @ np.r_[d[n - 1], d[n]] + own[-1]
             known.append(ahead + (known[-lag] if lag else 0))
         found.append(np.array(known[-10:]) * model.level_scale_[0] + model.level_mean_[0])
-    model.network_share_ = 0.0
+    model.network_share_ = model.naive_share_ = 0.0
     expected = np.mean(found, axis=0)
     np.testing.assert_allclose(model.predict(10, x[96:] if features else None), expected)
 
@@ -128,18 +129,36 @@ def test_the_share_is_that_of_the_smallest_error_and_of_how_much_was_held_back()
     h, held = 3, 80
     origins = held - h + 1
     assert model.residuals_.shape == (origins, h)
-    weight = model.network_share_ * (origins / h + 2) / (origins / h)
+    weights = np.array([model.network_share_, model.naive_share_])
+    weights *= (origins / h + 2) / (origins / h)
     linear = RNNForecaster(3, window=14, random_state=0).fit(y[:-held])
     truth = np.stack([y[320 + k : 323 + k] for k in range(origins)])
     lines, networks = [], []
     for share, found in ((0.0, lines), (1.0, networks)):
         for k in range(origins):
-            for each in (model, linear):
-                each.network_share_ = share
-                each._values, each._x = y[None, 320 + k - 14 : 320 + k], np.empty((1, 14, 0))
-            found.append((linear if share == 0 else model).predict())
-    error, change = truth - lines, np.subtract(networks, lines)
-    np.testing.assert_allclose(weight, np.sum(error * change) / np.sum(change**2), rtol=1e-4)
+            each = model if share else linear
+            each.network_share_, each.naive_share_ = share, 0.0
+            each._values = y[None, 320 + k - each._plan.tail : 320 + k]
+            found.append(each.predict())
+    naives = np.repeat(y[319 : 319 + origins, None], h, axis=1)
+    changes = np.stack([np.subtract(networks, lines), naives - lines], axis=-1).reshape(-1, 2)
+    expected, _ = nnls(changes, (truth - lines).ravel())
+    np.testing.assert_allclose(weights, expected / max(1, expected.sum()), rtol=1e-4, atol=1e-9)
+
+
+def test_a_forecast_is_the_weighted_mean_of_three():
+    y = series()[:90]
+    model = quick(season=6).fit(y)
+    shares = 0.25, 0.4
+    model.network_share_, model.naive_share_ = 0.0, 1.0
+    np.testing.assert_allclose(model.predict(8), np.r_[y[-6:], y[-6:-4]])
+    model.network_share_, model.naive_share_ = 0.0, 0.0
+    line = model.predict(8)
+    model.network_share_, model.naive_share_ = 1.0, 0.0
+    network = model.predict(8)
+    model.network_share_, model.naive_share_ = shares
+    mean = line + shares[0] * (network - line) + shares[1] * (np.r_[y[-6:], y[-6:-4]] - line)
+    np.testing.assert_allclose(model.predict(8), mean)
 
 
 def test_where_nothing_is_held_back_the_network_counts_half():
@@ -369,6 +388,7 @@ def test_defaults_are_saved_as_defaults(tmp_path):
         {"plan": {"linear": False}},
         {"plan": {"difference": 10**9}},
         {"network_share": 1.5},
+        {"naive_share": 1.0, "network_share": 0.5},
         {"network_share": "x"},
         {"changes": -1.0},
         {"own": {"window": 7}},
@@ -378,8 +398,9 @@ def test_defaults_are_saved_as_defaults(tmp_path):
 def test_files_of_strangers(change):
     config, tensors = quick(season=12).fit(series())._to_tensors()
     RNNForecaster._from_tensors(config, tensors)
-    ((key, value),) = change.items()
-    if isinstance(value, dict):
-        value = config[key] | value
+    change = {
+        key: config[key] | value if isinstance(value, dict) else value
+        for key, value in change.items()
+    }
     with pytest.raises((TypeError, ValueError)):
-        RNNForecaster._from_tensors(config | {key: value}, tensors)
+        RNNForecaster._from_tensors(config | change, tensors)

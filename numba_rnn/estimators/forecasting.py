@@ -2,7 +2,8 @@
 
     y, (n,)  scaled  ridge regressions, step after step                         L, (steps,)
     y, (n,)  differences  z, scaled  windows  (N, w, 1 + 2F)  RNNRegressor      N, (steps,)
-    forecast  (1 - share) L + share N
+    y, (n,)  the last season, or value, again                                  S, (steps,)
+    forecast  a weighted mean of L, N and S
 
 Symbols: w = window, k steps that the network forecasts at once (1, or the whole horizon), F columns
 of X. What either forecasts is appended to what it has read, and the next steps follow from that.
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.optimize import nnls
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
@@ -39,13 +41,14 @@ if TYPE_CHECKING:
 class RNNForecaster(BaseEstimator):
     """Elman recurrent network beside a linear path, for a series or many series of one kind.
 
-    Two forecasts are made, and their weighted mean is given. The linear one comes from ridge
-    regressions on the last `window` values; the other from an `RNNRegressor` that reads windows of
-    the series, differenced if asked for. How much the network counts is measured on values that
-    were held back from both. What is known of the future beside the series goes into X, a row a
-    step. A list of series trains one network for all of them; each is scaled on its own, has a
-    linear path of its own that is pulled towards that of all, and forecasts and intervals of its
-    own.
+    Forecasts are made in three ways, and their weighted mean is given: by ridge regressions on the
+    last `window` values, which are the linear path; by an `RNNRegressor` that reads windows of the
+    series, differenced if asked for; and by repeating the last season. How much each counts is
+    measured on values that were held back from all.
+
+    What is known of the future beside the series goes into X, a row a step. A list of series trains
+    one network for all of them; each is scaled on its own, has a linear path of its own, which is
+    pulled towards that of all where they are alike, and forecasts and intervals of its own.
 
     Parameters
     ----------
@@ -105,8 +108,8 @@ class RNNForecaster(BaseEstimator):
         The fitted network, which sees scaled windows.
     loss_curve_, validation_scores_, best_loss_, n_iter_, rnn_, head_
         Its attributes.
-    network_share_ : float
-        How much the network counts, from 0 to 1.
+    network_share_, naive_share_ : float
+        How much the network counts, and the last season repeated; the linear path has the rest.
     coefficients_ : ndarray of float64, shape (views, 1 + n_series, window + 2 n_features_in_ + 1)
         Of the linear path, the constant last: of the values and, with a season, of their changes
         from season to season; of all series together first, then of each.
@@ -135,10 +138,10 @@ class RNNForecaster(BaseEstimator):
     is pulled towards 0, as hard as makes the observed values likeliest (MacKay 1992); of X it sees
     the row of the step and the one before, or none where that is likelier.
 
-    **The network's share** is the weight that would have made the squared error of the values held
-    back smallest, between 0 and 1, where the linear path was fitted without them too. It is
-    multiplied by e / (e + 2), where they begin as many forecasts as e horizons have steps: of few
-    values it says little.
+    **The shares** of the network and of the last season are the weights that would have made the
+    squared error of the values held back smallest, none below 0, where the linear path was fitted
+    without them too. They are multiplied by e / (e + 2), where as many forecasts are held back as e
+    horizons have steps: of few values they say little.
 
     **Intervals** are those of split conformal prediction, for each step ahead on its own. Values
     held back are forecast from every step that leaves a whole horizon, and with n absolute
@@ -320,7 +323,7 @@ class RNNForecaster(BaseEstimator):
             self._values, self._x = self._ends(many)
             self._fit_linear(many)
             self.residuals_ = np.empty((0, plan.horizon))
-            self.network_share_ = 0.5 if plan.linear else 1.0
+            self.network_share_, self.naive_share_ = 0.5 if plan.linear else 1.0, 0.0
             self._changes = self._naive_errors(many)
             with all_or_nothing(self.regressor_):
                 begun = self._begin(pairs)
@@ -494,7 +497,7 @@ class RNNForecaster(BaseEstimator):
         if plan.linear:
             earlier = _shallow(self)
             earlier._fit_linear([one.until(part.known) for one, part in pairs])
-        truths, networks, lines = [], [], []
+        truths, networks, lines, naives = [], [], [], []
         for i in telling:
             one, part = pairs[i]
             past = earlier._own().of(np.zeros(len(one) - part.known - h + 1, int) + i)
@@ -504,15 +507,20 @@ class RNNForecaster(BaseEstimator):
             scale = units(self.y_scale_[i])
             truths.append(rows[:, plan.tail :] / scale)
             networks.append(self._network(past, _whole(x, plan))[:, :h] / scale)
-            lines.append(self._line(past, x) / scale if plan.linear else networks[-1])
-        truth, network, line = map(np.concatenate, (truths, networks, lines))
-        if plan.linear:
-            change, horizons = network - line, len(truth) / h
-            size = np.sum(change**2)
-            best = np.clip(np.sum(change * (truth - line)) / size, 0, 1) if size > 0 else 0.0
-            self.network_share_ = float(best * horizons / (horizons + 2))
-        share = self.network_share_
-        self.residuals_ = truth - (line + share * (network - line))
+            if plan.linear:
+                lines.append(self._line(past, x) / scale)
+                naives.append(self._naive(past.values, h) / scale)
+        truth, network = np.concatenate(truths), np.concatenate(networks)
+        if not plan.linear:
+            self.residuals_ = truth - network
+            return
+        line = np.concatenate(lines)
+        changes = [network - line, np.concatenate(naives) - line]
+        best, _ = nnls(np.stack([change.ravel() for change in changes], 1), (truth - line).ravel())
+        horizons = len(truth) / h
+        best = best / max(1.0, best.sum()) * horizons / (horizons + 2)
+        self.network_share_, self.naive_share_ = best.tolist()
+        self.residuals_ = truth - line - best[0] * changes[0] - best[1] * changes[1]
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(getattr(self, "regressor_", None), "best_loss_")
@@ -576,7 +584,17 @@ class RNNForecaster(BaseEstimator):
         if not self._plan.linear:
             return self._network(past, x)[:, :steps]
         line = self._line(past, x[:, : self._plan.tail + steps])
-        return line + share * (self._network(past, x)[:, :steps] - line) if share > 0 else line
+        found = line
+        if share > 0:
+            found = found + share * (self._network(past, x)[:, :steps] - line)
+        if self.naive_share_ > 0:
+            found = found + self.naive_share_ * (self._naive(past.values, steps) - line)
+        return found
+
+    def _naive(self, values: np.ndarray, steps: int) -> np.ndarray:
+        """Repeat the last season of values (M, at least a season): (M, steps)."""
+        season = self._plan.season
+        return values[:, -season:][:, np.arange(steps) % season]
 
     def _rows(self, steps: int) -> int:
         """Rows of X that the network reads for so many steps: whole blocks."""
@@ -876,6 +894,7 @@ class RNNForecaster(BaseEstimator):
             "own": {name: _plain(value) for name, value in self._given.items()},
             "plan": asdict(self._plan),
             "network_share": self.network_share_,
+            "naive_share": self.naive_share_,
             "changes": self._changes,
             "regressor": regressor,
             "listed": self._listed,
@@ -910,11 +929,11 @@ class RNNForecaster(BaseEstimator):
         for name, value in regressor._made_with().items():
             if getattr(model, name) != value:
                 raise ValueError(f"{name} must be that of the network, {value!r}")
-        for name in ("network_share", "changes"):
+        for name in ("network_share", "naive_share", "changes"):
             value = validation.real(name, config[name], 0, open_high=True)
-            setattr(model, {"network_share": "network_share_", "changes": "_changes"}[name], value)
-        if model.network_share_ > 1:
-            raise ValueError(f"network_share must be at most 1, got {model.network_share_}")
+            setattr(model, "_changes" if name == "changes" else name + "_", value)
+        if (total := model.network_share_ + model.naive_share_) > 1 + 1e-9:
+            raise ValueError(f"network_share and naive_share must be at most 1, got {total}")
         model._forms = [Form.build(form) for form in config["forms"]]
         count, k, w = len(model._forms), plan.at_once, plan.window
         if count < 1 or (count > 1 and not model._listed):
