@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from helpers import assert_same_bits
 from scipy.optimize import nnls
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import BayesianRidge
 
 import numba_rnn as nr
@@ -175,6 +176,14 @@ def test_the_linear_path_knows_the_values_held_back():
     other = quick(season=12, early_stopping=False).fit(newer)
     assert_same_bits(other.rnn_.flat_parameters, model.rnn_.flat_parameters)
     assert not np.array_equal(other.coefficients_, model.coefficients_)
+
+
+def test_only_a_network_alone_warns_that_it_is_not_done():
+    unfinished = {"n_iter_no_change": 50, "early_stopping": False}
+    with warnings.catch_warnings():
+        quick(**unfinished).fit(series())
+    with pytest.warns(ConvergenceWarning, match="max_iter=3"):
+        quick(linear=False, **unfinished).fit(series())
 
 
 # --- defaults -----------------------------------------------------------------------------------

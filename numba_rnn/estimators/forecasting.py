@@ -12,6 +12,7 @@ of X. What either forecasts is appended to what it has read, and the next steps 
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import asdict, dataclass, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.optimize import nnls
 from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from .. import validation
@@ -294,7 +296,8 @@ class RNNForecaster(BaseEstimator):
         Warns
         -----
         ConvergenceWarning
-            If max_iter epochs were over before loss or validation score had stalled.
+            Without a linear path, if max_iter epochs were over before loss or validation score had
+            stalled. Beside one a network that has learned little counts little.
         UserWarning
             If the training was interrupted from the keyboard; the model so far is kept.
         """
@@ -329,7 +332,10 @@ class RNNForecaster(BaseEstimator):
                 begun = self._begin(pairs)
         training, inputs, targets = begun
         try:
-            training.run(inputs, targets)
+            with warnings.catch_warnings():
+                if plan.linear:  # a network that has learned little counts little
+                    warnings.simplefilter("ignore", ConvergenceWarning)
+                training.run(inputs, targets)
         finally:
             self.regressor_._take_down(training)
         self._look_back(pairs)
@@ -976,6 +982,8 @@ _GIVEN = (
     *(field.name for field in fields(Plan)), "calibration_fraction", "early_stopping",
     "validation_fraction", "standardize",
 )  # fmt: skip
+# What a regressor on windows has where the forecaster has no parameter for it.
+_FIXED = {"patch": None, "n_members": 1, "learning_rate": "constant"}
 _ARRAYS = (
     "_values", "_x", "y_mean_", "y_scale_", "level_mean_", "level_scale_", "x_mean_", "x_scale_",
     "residuals_", "coefficients_",
@@ -1022,10 +1030,9 @@ def _shallow(model: RNNForecaster) -> RNNForecaster:
 
 
 def _settled(params: dict[str, Any]) -> dict[str, Any]:
-    """Return parameters with a share of windows, which early stopping is to have."""
-    if params["validation_fraction"] is None:
-        return params | {"validation_fraction": 0.2}
-    return params
+    """Return parameters as a regressor takes them, which has a share for early stopping."""
+    share = params["validation_fraction"]
+    return _FIXED | params | {"validation_fraction": 0.2 if share is None else share}
 
 
 def _lengthened(one: Series, plan: Plan) -> Series:
