@@ -342,7 +342,7 @@ def test_the_version_that_wrote_a_file(path):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_weights_that_are_not_finite(path, value):
     """They are refused unless asked for: of layers, estimators and forecasters."""
-    forecaster = RNNForecaster(window=6, horizon=2, hidden_size=3, **SHORT)
+    forecaster = RNNForecaster(2, window=6, hidden_size=3, **SHORT)
     forecaster.fit(np.sin(np.arange(40.0)))
     models = [nr.RNN(2, 3), nr.RNNCell(2, 3), nr.Linear(2, 3)]
     models += [fitted(RNNClassifier), fitted(RNNRegressor), forecaster]
@@ -1012,7 +1012,7 @@ def test_other_tensors_of_estimators(path, kind):
 
 @pytest.fixture(scope="module")
 def forecaster():
-    return RNNForecaster(window=6, horizon=2, hidden_size=3, **SHORT).fit(np.sin(np.arange(60.0)))
+    return RNNForecaster(2, window=6, hidden_size=3, **SHORT).fit(np.sin(np.arange(60.0)))
 
 
 def test_forecasters_there_and_back(path, forecaster):

@@ -2,12 +2,14 @@
 
 import pickle
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 from helpers import assert_same_bits
+from scipy.stats import norm, t
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -19,9 +21,13 @@ STRATEGIES = ("recursive", "direct")
 
 
 def small(window=5, horizon=3, **options):
-    """Return a forecaster that is fitted in no time."""
+    """Return a forecaster that is fitted in no time: a network alone."""
     quick = {"hidden_size": 3, "max_iter": 2, "n_iter_no_change": np.inf, "random_state": 0}
-    return RNNForecaster(window, horizon, **quick | options)
+    quick |= {"linear": False, "strategy": "recursive", "season": 1, "early_stopping": False}
+    quick |= {"validation_fraction": 0.1, "batch_size": "auto"}
+    if options.get("season") not in (None, 1):
+        quick["difference_season"] = True
+    return RNNForecaster(horizon, window=window, **quick | options)
 
 
 def walk(n=60, seed=0):
@@ -240,7 +246,8 @@ def test_it_learns_what_is_known_beside_the_series(strategy):
     x = rng.integers(0, 2, 420).astype(float)
     y = 3 * x + 0.1 * rng.normal(size=420)
     model = RNNForecaster(
-        4, 4, strategy=strategy, hidden_size=16, learning_rate_init=1e-2, max_iter=40,
+        4, window=4, strategy=strategy, linear=False, early_stopping=False, hidden_size=16,
+        learning_rate_init=1e-2, max_iter=40,
         n_iter_no_change=np.inf, batch_size=32, calibration_fraction=0, random_state=0,
     )  # fmt: skip
     forecast = model.fit(y[:412], x[:412]).predict(8, x[412:])
@@ -342,11 +349,23 @@ def test_the_interval_reaches_to_the_residual_of_the_right_rank():
     for coverage, rank in ((0.1, 1), (0.11, 2), (0.5, 5), (0.7, 7), (0.81, 9), (0.9, 9)):
         lower, upper = model.predict_interval(2, coverage=coverage).T
         ranked = np.sort(np.abs(model.residuals_), axis=0)[rank - 1] * model.y_scale_[0]
+        ranked *= stretch(9 / 2, coverage)
         np.testing.assert_allclose(upper - centre, ranked, rtol=1e-9)
         np.testing.assert_allclose(centre - lower, ranked, rtol=1e-9)
-    words = r"11 residuals must be held back.*coverage 0.91, got 9; .* coverage of at most 0.9$"
-    with pytest.raises(ValueError, match=words):
-        model.predict_interval(2, coverage=0.91)
+    # beyond that the residuals of both steps are one, in the unit of each step
+    units = np.sqrt(np.mean(model.residuals_**2, axis=0))
+    together = np.sort(np.abs(model.residuals_ / units), axis=None)
+    width = np.diff(model.predict_interval(2, coverage=0.91))[:, 0] / 2
+    expected = units * together[18 - 1] * stretch(9 / 2, 0.91) * model.y_scale_[0]
+    np.testing.assert_allclose(width, expected, rtol=1e-9)
+    with pytest.warns(UserWarning, match="9 residuals were held back.* coverage 0.99; their ends"):
+        width = np.diff(model.predict_interval(2, coverage=0.99))[:, 0] / 2
+    expected = units * t.ppf(0.995, 9 / 2 + 1.5) * model.y_scale_[0]
+    np.testing.assert_allclose(width, expected, rtol=1e-9)
+
+
+def stretch(horizons, coverage):
+    return t.ppf((1 + coverage) / 2, horizons + 1.5) / norm.ppf((1 + coverage) / 2)
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.9])
@@ -755,7 +774,8 @@ def test_it_is_better_than_the_baselines_where_there_is_something_to_learn(strat
     t = np.arange(300)
     y = np.sin(2 * np.pi * t / 7) + np.sin(2 * np.pi * t / 13) + 0.05 * t
     model = RNNForecaster(
-        26, 7, difference=1, strategy=strategy, hidden_size=16, learning_rate_init=1e-2,
+        7, window=26, difference=1, strategy=strategy, linear=False, early_stopping=False,
+        hidden_size=16, learning_rate_init=1e-2,
         max_iter=60, n_iter_no_change=np.inf, batch_size=32, random_state=0,
     )  # fmt: skip
     scores = model.backtest(y, 2, season=13).scores
@@ -767,14 +787,16 @@ def test_it_is_better_than_the_baselines_where_there_is_something_to_learn(strat
 
 
 def test_parameters_are_those_of_the_regressor_and_its_own():
-    params = RNNForecaster(5, 3).get_params()
-    own = ["window", "horizon", "season", "difference", "strategy", "calibration_fraction"]
-    assert list(RNNForecaster.__init__.__annotations__)[:6] == own
-    network = RNNRegressor().get_params()
-    assert {k: v for k, v in params.items() if k not in own} == network
-    model = RNNForecaster(5, 3).set_params(season=12, max_iter=7)
+    params = RNNForecaster(3).get_params()
+    own = ["horizon", "window", "season", "difference_season", "difference", "strategy", "linear"]
+    own.append("calibration_fraction")
+    assert list(RNNForecaster.__init__.__annotations__)[:8] == own
+    assert {k for k in params if k not in own} <= set(RNNRegressor().get_params())
+    model = RNNForecaster(3).set_params(season=12, max_iter=7)
     assert clone(model).get_params() == model.get_params() and repr(model) == repr(clone(model))
     assert model.get_params()["season"] == 12
+    with pytest.raises(TypeError, match="positional"):  # which was window, horizon once
+        RNNForecaster(5, 3)
 
 
 def test_parameters_reach_the_network():
@@ -854,7 +876,12 @@ def state(model):
     [
         ({"hidden_size": 5}, 100, 2, "warm_start=True must keep the network"),
         ({}, 100, 0, r"warm_start=True must keep the number of columns of X.* 2, got 0"),
-        ({"season": 4}, 100, 2, r"must keep season and difference.*\[\], got \[4\]"),
+        (
+            {"season": 4, "difference_season": True},
+            100,
+            2,
+            r"must keep season and difference.*\[\], got \[4\]",
+        ),
         ({"warm_start": False, "window": 60}, 1, 2, "at least 61"),
         ({"warm_start": False, "standardize": False}, 1e300, 2, "X must hold values that float32"),
     ],
@@ -902,8 +929,8 @@ def test_a_training_that_fails_leaves_a_forecaster_that_works():
     with pytest.raises(FloatingPointError, match="in epoch"):
         model.fit(Y)
     assert np.isfinite(model.predict(3)).all()
-    with pytest.raises(ValueError, match=r"9 residuals must be held back.* got 0"):
-        model.predict_interval(3)
+    with pytest.warns(UserWarning, match=r"0 residuals were held back"):
+        assert np.isfinite(model.predict_interval(3)).all()
 
 
 def test_a_forecast_that_explodes():
@@ -948,10 +975,10 @@ NAN = np.where(np.arange(60) == 17, np.nan, Y)
     [
         ({"window": 0}, "window must be positive"),
         ({"horizon": 0}, "horizon must be positive"),
-        ({"season": 1}, "season must be None or at least 2, got 1"),
+        ({"season": 1, "difference_season": True}, "difference_season=True needs a season"),
         ({"season": -3}, "season must be positive"),
         ({"difference": -1}, "difference must be positive"),
-        ({"strategy": "both"}, "strategy must be 'recursive' or 'direct'"),
+        ({"strategy": "both"}, "strategy must be 'auto' or 'recursive' or 'direct'"),
         ({"calibration_fraction": 1}, "calibration_fraction must lie in"),
         ({"calibration_fraction": -0.1}, "calibration_fraction must lie in"),
         ({"hidden_size": 0}, "hidden_size must be positive"),
@@ -997,7 +1024,8 @@ def test_bad_types_of_parameters(options, words):
         (Y, np.where(X == X, np.nan, X), "X must be finite, got nan at index 0, 0"),
         (np.stack([Y, Y], 1), None, r"y must be one series, shape \(n,\).* got shape \(60, 2\)"),
         (Y[:3], None, "y must have at least 6"),
-        ([Y, Y[:3]], None, r"y\[1\] must have at least 6"),
+        ([Y[:4], Y[:3]], None, r"y\[0\] must have at least 6"),
+        ([Y, Y[:0]], None, r"y\[1\] must have at least 6"),
         (np.empty(0), None, "y must have at least 6"),
         (pd.Series([], dtype=float), None, "y must have at least 6"),
         (Y, X[:59], "X must have 60 rows, one a step, got 59"),
@@ -1080,29 +1108,35 @@ def test_bad_calls_of_predict():
     for coverage in (0, 1, -0.5, np.nan):
         with pytest.raises(ValueError, match="coverage must lie in"):
             plain.predict_interval(3, coverage=coverage)
-    with pytest.raises(ValueError, match=r"1 residuals must be held back.*got 0; raise .* now 0"):
-        small(calibration_fraction=0).fit(Y).predict_interval(1, coverage=0.5)
 
 
-def test_too_little_held_back_is_what_is_said():
-    """Who gave no coverage is not told that it must be another."""
-    model = small(5, 13).fit(Y)
-    with pytest.raises(ValueError, match=r"^9 residuals must be held back for each step") as caught:
-        model.predict_interval(13)
-    assert re.search(r"got 0; raise calibration_fraction, now 0\.2, or", str(caught.value))
-    assert "coverage must" not in str(caught.value)
-    # as many as it says are enough: nine whole horizons are 21 values
-    model = small(5, 13, calibration_fraction=21 / 60).fit(Y)
-    assert len(model.residuals_) == 9 and model.predict_interval(13).shape == (13, 2)
-    for coverage in (0.5, 0.8, 0.95, 0.99):
-        with pytest.raises(ValueError, match="residuals must be held back") as caught:
-            small(5, 13).fit(Y).predict_interval(13, coverage=coverage)
-        enough = small(5, 13).fit(Y)
-        enough.residuals_ = np.ones((int(str(caught.value).split()[0]), 13))
-        enough.predict_interval(13, coverage=coverage)
-        enough.residuals_ = enough.residuals_[1:]
-        with pytest.raises(ValueError, match="residuals must be held back"):
-            enough.predict_interval(13, coverage=coverage)
+def test_intervals_are_never_refused():
+    for options in ({"calibration_fraction": 0}, {"horizon": 13, "calibration_fraction": 0.1}):
+        model = small(**options).fit(Y)
+        assert len(model.residuals_) == (0 if model.calibration_fraction == 0 else 4)
+        for coverage in (0.5, 0.8, 0.95, 0.999):
+            enough = len(model.residuals_) * model.horizon > coverage / (1 - coverage)
+            with warnings.catch_warnings() if enough else pytest.warns(UserWarning, match="normal"):
+                band = model.predict_interval(coverage=coverage)
+            assert (band[:, 0] < model.predict()).all() and (model.predict() < band[:, 1]).all()
+    flat = small(calibration_fraction=0).fit(np.full(60, 3.5))
+    with pytest.warns(UserWarning, match="normal"):
+        assert (flat.predict_interval() == 3.5).all()
+
+
+def test_where_nothing_was_held_back_errors_are_those_of_the_naive_forecast():
+    model = small(calibration_fraction=0, season=4, difference_season=False, horizon=6).fit(Y)
+    error = np.sqrt(np.mean((Y[4:] - Y[:-4]) ** 2))
+    with pytest.warns(UserWarning, match="normal"):
+        width = np.diff(model.predict_interval(coverage=0.9))[:, 0] / 2
+    expected = error * np.sqrt([1, 1, 1, 1, 2, 2]) * t.ppf(0.95, 1.5)
+    np.testing.assert_allclose(width, expected, rtol=1e-9)
+
+
+def test_a_share_of_forecasts_is_held_back_where_values_are_few():
+    """A fifth of 60 values is less than the horizon, 13; of 43 windows 8 are held back."""
+    model = small(horizon=13).fit(Y)
+    assert len(model.residuals_) == 8
 
 
 def test_lists_of_lists():
@@ -1288,7 +1322,7 @@ def test_configurations_of_strangers(change):
     ],
 )  # fmt: skip
 def test_numbers_of_strangers(name, value):
-    config, tensors = small().fit(Y, X)._to_tensors()
+    config, tensors = small(linear=True).fit(Y, X)._to_tensors()
     changed = tensors[name].copy()
     changed.flat[0] = value
     with pytest.raises(ValueError, match=f"{name.removeprefix('regressor.')} must be"):
@@ -1296,7 +1330,7 @@ def test_numbers_of_strangers(name, value):
 
 
 def test_arrays_of_strangers():
-    config, tensors = small().fit(Y, X)._to_tensors()
+    config, tensors = small(linear=True).fit(Y, X)._to_tensors()
     for name, value in tensors.items():
         for wrong in (value[:-1], value.astype(np.float16), value[None]):
             if name == "residuals_" and wrong.shape == (len(value) - 1, 3):

@@ -311,7 +311,7 @@ def test_a_large_mean_costs_no_digits(tmp_path):
 
 
 def test_the_network_of_a_forecaster(tmp_path):
-    model = RNNForecaster(window=6, horizon=2, hidden_size=3, **SHORT)
+    model = RNNForecaster(2, window=6, hidden_size=3, **SHORT)
     model.fit(np.sin(np.arange(60.0)))
     nr.to_onnx(model.regressor_, tmp_path / "model.onnx")
     x = np.random.default_rng(0).standard_normal((4, 6, model.rnn_.input_size))

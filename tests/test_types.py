@@ -96,7 +96,7 @@ h_0 = np.asarray(x)
 packed = nr.pack_sequence([x[0]])
 adam = nr.optim.Adam([rnn.flat_parameters])
 classifier = estimators.RNNClassifier(3)
-forecaster = estimators.RNNForecaster(window=5, horizon=2)
+forecaster = estimators.RNNForecaster(2, window=5)
 """
 # No line is about these, and to read torch takes longer than all else.
 SETTINGS = """

@@ -42,7 +42,7 @@ class Backtest:
     >>> import numpy as np
     >>> from numba_rnn.estimators import RNNForecaster
     >>> y = np.sin(np.arange(80) * 2 * np.pi / 8)
-    >>> model = RNNForecaster(8, 4, season=8, max_iter=2, n_iter_no_change=np.inf, random_state=0)
+    >>> model = RNNForecaster(4, season=8, random_state=0)
     >>> result = model.backtest(y + 0.1 * np.arange(80), folds=2)
     >>> print(result)  # doctest: +ELLIPSIS
                         MASE     RMSE      MAE

@@ -1,29 +1,35 @@
-"""RNNForecaster: a series in, its future out, by an RNNRegressor that reads windows.
+"""RNNForecaster: a series in, its future out, by a linear path and an RNNRegressor on windows.
 
-    y, (n,)  differences  z, scaled  windows  (N, w, 1 + 2F)  RNNRegressor  next k of z  undone  y
+    y, (n,)  scaled  ridge regressions, step after step                         L, (steps,)
+    y, (n,)  differences  z, scaled  windows  (N, w, 1 + 2F)  RNNRegressor      N, (steps,)
+    y, (n,)  the last season, or value, again                                  S, (steps,)
+    forecast  a weighted mean of L, N and S
 
 Symbols: w = window, k steps that the network forecasts at once (1, or the whole horizon), F columns
-of X. What it forecasts is appended to z, and the next k follow from it.
+of X. What either forecasts is appended to what it has read, and the next steps follow from that.
 """
 
 from __future__ import annotations
 
-import math
 import os
-from dataclasses import asdict, dataclass
+import warnings
+from dataclasses import asdict, dataclass, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.optimize import nnls
 from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from .. import validation
-from . import checks, series
+from . import checks, intervals, ridge, series
 from .backtesting import Backtest, run
 from .base import all_or_nothing
 from .differencing import difference, undo
+from .plan import Parts, Plan, divide, resolve
 from .sequences import ROUNDING, Sequences, spread, units
 from .series import Form, Series
 from .supervised import RNNRegressor
@@ -35,45 +41,68 @@ if TYPE_CHECKING:
 
 
 class RNNForecaster(BaseEstimator):
-    """Elman recurrent network that forecasts a series, or many series of one kind.
+    """Elman recurrent network beside a linear path, for a series or many series of one kind.
 
-    The network is an `RNNRegressor` on windows: it reads the last `window` values, differenced if
-    asked for, and forecasts what follows. What is known of the future beside the series goes into
-    X, a row a step. A list of series trains one network for all of them; each is scaled on its
-    own, and has forecasts and intervals of its own.
+    Forecasts are made in three ways, and their weighted mean is given: by ridge regressions on the
+    last `window` values, which are the linear path; by an `RNNRegressor` that reads windows of the
+    series, differenced if asked for; and by repeating the last season. How much each counts is
+    measured on values that were held back from all.
+
+    What is known of the future beside the series goes into X, a row a step. A list of series trains
+    one network for all of them; each is scaled on its own, has a linear path of its own, which is
+    pulled towards that of all where they are alike, and forecasts and intervals of its own.
 
     Parameters
     ----------
-    window : int
-        Values that the network reads.
     horizon : int
-        Steps ahead for which intervals are calibrated and `backtest` forecasts, and which
-        ``strategy="direct"`` forecasts at once.
+        Steps ahead that `predict` forecasts by default, for which intervals are calibrated, which
+        `backtest` forecasts, and which ``strategy="direct"`` forecasts at once.
+    window : int, optional
+        Values that are read. By default two seasons; one, if two are more than 60 values; 24
+        without a season; and at most a third of what a series has beside its season.
     season : int, optional
-        Steps of a season, at least 2: the network works on ``y_t - y_(t-season)``.
+        Steps of a season; 1 for none. By default that of the index of a pandas Series: 12 for
+        months, 4 for quarters, 52 for weeks, 7 for days, 5 for working days, 24 for hours, and as
+        many as a day has for steps down to five minutes, or an hour or minute for shorter ones;
+        none where the series is not longer than three of them. Arrays and other indices have none.
+    difference_season : bool, optional
+        Whether the network works on ``y_t - y_(t-season)``. By default where there is a season and
+        no X, which may carry the season itself.
     difference : int, default=0
-        How many times the change from step to step is taken, after that of the season. 1 is for
-        series with a trend or without a fixed level, which a network can't extrapolate.
-    strategy : {"recursive", "direct"}, default="recursive"
-        Forecast one step and feed it back, again and again; or all of `horizon` at once, and feed
-        that back where more steps are asked for.
+        How many times the change from step to step is taken for the network, after that of the
+        season. 1 is for series with a trend or without a fixed level, which a network alone can't
+        extrapolate.
+    strategy : {"auto", "recursive", "direct"}, default="auto"
+        Of the network: forecast one step and feed it back, again and again; or all of `horizon` at
+        once, and feed that back where more steps are asked for. "auto" is direct where there are
+        8 windows for it at least, and, with X, the window is as long as the horizon.
+    linear : bool, default=True
+        Whether there is a linear path. Without one the network forecasts alone.
     calibration_fraction : float, default=0.2
-        Share of each series, its end, that is held back from training for `predict_interval`; 0 to
-        train on all of it and have no intervals.
+        Share of each series, its end, that is held back at first: the network doesn't learn from
+        it, and it says when the network stops, how much it counts and how wide intervals are. The
+        linear path is then fitted to all values. Where that is less than two horizons, it is that
+        share of the forecasts of a whole horizon. With 0 there are no residuals, and the network
+        counts half.
     hidden_size, num_layers, nonlinearity, bidirectional, dropout, pooling
         The network, as in `RNNRegressor`.
     solver, alpha, batch_size, learning_rate_init, max_iter, shuffle, clip_norm, truncation
         Its training, as there.
-    early_stopping : bool, default=False
-        Stop when R² of held-back windows no longer rises. They are the last ones of the training
-        values, and no window that is trained on has a target in common with them.
-    validation_fraction, n_iter_no_change, tol
+    early_stopping : bool, default=True
+        Stop when R² of later windows no longer rises. No window that is trained on has a target in
+        common with them. Where there aren't two of them, the training loss says when to stop.
+    validation_fraction : float, optional
+        Share of the windows before the values held back, the last ones, that is for early stopping.
+        By default it is the values held back that say when to stop, or, where none are, the last
+        fifth of the windows.
+    n_iter_no_change, tol
         For early stopping, as in `RNNRegressor`.
     standardize : bool, default=True
-        Scale each differenced series, and each column of X, by what was trained on.
+        Scale each differenced series, and each column of X, by what was trained on. The linear path
+        always scales.
     warm_start, random_state, verbose, dtype, checkpoint
         As in `RNNRegressor`. A warm start goes on with as many series and columns of X, in the
-        scaling of the first fit.
+        scaling of the first fit; the linear path is fitted anew.
 
     Attributes
     ----------
@@ -81,6 +110,11 @@ class RNNForecaster(BaseEstimator):
         The fitted network, which sees scaled windows.
     loss_curve_, validation_scores_, best_loss_, n_iter_, rnn_, head_
         Its attributes.
+    network_share_, naive_share_ : float
+        How much the network counts, and the last season repeated; the linear path has the rest.
+    coefficients_ : ndarray of float64, shape (views, 1 + n_series, window + 2 n_features_in_ + 1)
+        Of the linear path, the constant last: of the values and, with a season, of their changes
+        from season to season; of all series together first, then of each.
     n_features_in_ : int
         Columns of X, 0 without it.
     feature_names_in_ : ndarray of str, shape (n_features_in_,)
@@ -88,7 +122,10 @@ class RNNForecaster(BaseEstimator):
     y_mean_, y_scale_ : ndarray of float64, shape (n_series,)
         Scaling of the differenced series. The scale of one that is constant where it is trained on
         is that of all of it; 0 where all of it is constant, so that the constant is what is
-        forecast.
+        forecast. Beside a linear path the mean of differences is taken to be 0: it is a drift,
+        which that path has.
+    level_mean_, level_scale_ : ndarray of float64, shape (n_series,)
+        Scaling of the series as they are, for the linear path.
     x_mean_, x_scale_ : ndarray of float64, shape (n_features_in_,)
         Scaling of X.
     residuals_ : ndarray of float64, shape (origins, horizon)
@@ -98,19 +135,33 @@ class RNNForecaster(BaseEstimator):
 
     Notes
     -----
-    **Intervals** are those of split conformal prediction, for each step ahead on its own. The
-    network never sees the values held back. They are forecast from every step that leaves a whole
-    horizon, and with n absolute residuals at a step ahead the interval reaches as far as the
-    ⌈(n + 1)·coverage⌉-th smallest on both sides of the forecast. If the residuals of the past and
-    of the future are exchangeable, such an interval holds the true value with a probability of
-    at least `coverage`, on average over series and futures, and at one step ahead, not at all of
-    them together. In a series neighbouring residuals are alike, and they may grow with time, so
-    they are exchangeable at best roughly: after a change the intervals are too narrow until it
-    has come into the values held back.
+    **The linear path** is one regression on values and, where there is a season, the mean of that
+    and of one on their changes from season to season. They forecast one step and feed it back. Each
+    is pulled towards 0, as hard as makes the observed values likeliest (MacKay 1992); of X it sees
+    the row of the step and the one before, or none where that is likelier.
 
-    **Time** only goes forward: windows to train on, scaling and the choice of the best epoch know
-    values from before the ones held back alone. A forecast starts from the end of the whole
-    series.
+    **The shares** of the network and of the last season are the weights that would have made the
+    squared error of the values held back smallest, none below 0, where the linear path was fitted
+    without them too. They are multiplied by e / (e + 2), where as many forecasts are held back as e
+    horizons have steps: of few values they say little.
+
+    **Intervals** are those of split conformal prediction, for each step ahead on its own. Values
+    held back are forecast from every step that leaves a whole horizon, and with n absolute
+    residuals at a step ahead the interval reaches as far as the ⌈(n + 1)·coverage⌉-th smallest on
+    both sides of the forecast. If the residuals of the past and of the future are exchangeable,
+    such an interval holds the true value with a probability of at least `coverage`, on average over
+    series and futures, and at one step ahead, not at all of them together. In a series neighbouring
+    residuals are alike, and they may grow with time, so they are exchangeable at best roughly:
+    after a change the intervals are too narrow until it has come into the values held back.
+    Forecasts from neighbouring steps have errors in common: where they begin as many as e horizons
+    have steps, widths are stretched by the ratio of Student's quantile with e + 1.5 degrees of
+    freedom to the normal one. Where n is too small for the coverage, residuals of all steps are
+    taken together, each in units of their root mean square at its step; where those are too few
+    too, the ends are a normal distribution's, stretched likewise, with a warning.
+
+    **Time** only goes forward: windows to train on, their scaling and the residuals' forecasts know
+    values from before the ones held back alone. When to stop and the network's share are two
+    numbers that come from these. A forecast starts from the end of the whole series.
 
     References
     ----------
@@ -122,18 +173,19 @@ class RNNForecaster(BaseEstimator):
     S. Ben Taieb, G. Bontempi, A. F. Atiya and A. Sorjamaa, "A review and comparison of strategies
     for multi-step ahead time series forecasting", Expert Systems with Applications 39, 2012.
 
+    D. J. C. MacKay, "Bayesian interpolation", Neural Computation 4, 1992.
+
     Examples
     --------
     >>> import numpy as np
     >>> from numba_rnn.estimators import RNNForecaster
     >>> month = np.arange(120)
     >>> y = 0.2 * month + np.sin(month * 2 * np.pi / 12)
-    >>> model = RNNForecaster(window=12, horizon=6, season=12, max_iter=5,
-    ...                       n_iter_no_change=np.inf, random_state=0)
-    >>> model.fit(y).predict(6).shape
+    >>> model = RNNForecaster(6, season=12, random_state=0).fit(y)
+    >>> model.predict().shape
     (6,)
-    >>> lower, upper = model.predict_interval(6, coverage=0.8).T
-    >>> bool((lower <= model.predict(6)).all() and (model.predict(6) <= upper).all())
+    >>> lower, upper = model.predict_interval(coverage=0.8).T
+    >>> bool((lower <= model.predict()).all() and (model.predict() <= upper).all())
     True
     """
 
@@ -146,13 +198,16 @@ class RNNForecaster(BaseEstimator):
 
     def __init__(
         self,
-        window: int,
         horizon: int,
+        *,
+        window: int | None = None,
         season: int | None = None,
+        difference_season: bool | None = None,
         difference: int = 0,
-        strategy: Literal["recursive", "direct"] = "recursive",
+        strategy: Literal["auto", "recursive", "direct"] = "auto",
+        linear: bool = True,
         calibration_fraction: float = 0.2,
-        hidden_size: int = 64,
+        hidden_size: int = 32,
         num_layers: int = 1,
         nonlinearity: Literal["tanh", "relu"] = "tanh",
         bidirectional: bool = False,
@@ -160,14 +215,14 @@ class RNNForecaster(BaseEstimator):
         pooling: Literal["last", "mean", "max"] = "last",
         solver: Literal["adam", "sgd", "rmsprop", "lbfgs"] = "adam",
         alpha: float = 0.0,
-        batch_size: int | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] = 32,
         learning_rate_init: float = 1e-3,
         max_iter: int = 200,
         shuffle: bool = True,
         clip_norm: float | None = 1.0,
         truncation: int | None = None,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
+        early_stopping: bool = True,
+        validation_fraction: float | None = None,
         n_iter_no_change: float = 10,
         tol: float = 1e-4,
         standardize: bool = True,
@@ -177,11 +232,13 @@ class RNNForecaster(BaseEstimator):
         dtype: str = "float32",
         checkpoint: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.window = window
         self.horizon = horizon
+        self.window = window
         self.season = season
+        self.difference_season = difference_season
         self.difference = difference
         self.strategy = strategy
+        self.linear = linear
         self.calibration_fraction = calibration_fraction
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -211,7 +268,7 @@ class RNNForecaster(BaseEstimator):
     # --- fit ------------------------------------------------------------------------------------
 
     def fit(self, y: Any, X: Any = None) -> Self:
-        """Fit the network to one series or to many.
+        """Fit the linear path and the network to one series or to many.
 
         Parameters
         ----------
@@ -229,7 +286,7 @@ class RNNForecaster(BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If a parameter is not as described, a value is missing, a series is too short for a
+            If a parameter is not as described, a value is missing, the series are too short for a
             single window, or an index has no regular steps. The forecaster is then what it was
             before.
         FloatingPointError
@@ -239,101 +296,91 @@ class RNNForecaster(BaseEstimator):
         Warns
         -----
         ConvergenceWarning
-            If max_iter epochs were over before loss or validation score had stalled.
+            Without a linear path, if max_iter epochs were over before loss or validation score had
+            stalled. Beside one a network that has learned little counts little.
         UserWarning
             If the training was interrupted from the keyboard; the model so far is kept.
         """
         many, listed = series.many(y, X)
-        names = [f"y[{k}]" for k in range(len(many))] if listed else ["y"]
-        return self._fit(many, names, listed, series.columns(X))
+        return self._fit(many, listed, series.columns(X))
 
-    def _fit(
-        self, many: list[Series], names: list[str], listed: bool, columns: list[str] | None = None
-    ) -> Self:
-        checks.settings(self.get_params(deep=False))
-        plan, features = self._checked_plan(), many[0].x.shape[1]
-        w, k, lags = plan.window, plan.at_once, plan.lags
-        if features and w < k:
+    def _fit(self, many: list[Series], listed: bool, columns: list[str] | None = None) -> Self:
+        params = self.get_params(deep=False)
+        checks.settings(_settled(params))
+        plan, parts = self._planned(many, listed)
+        features, pairs = many[0].x.shape[1], list(zip(many, parts, strict=True))
+        with all_or_nothing(self):
+            if self.warm_start and self.__sklearn_is_fitted__():
+                self._check_going_on(plan, len(many), features, columns)
+                self._plan = plan
+                self._measure_constants(pairs)
+            else:
+                self._plan, self.regressor_ = plan, RNNRegressor()
+                self._measure(pairs)
+            self._listed, self._forms = listed, [one.form for one in many]
+            self._given = {name: params[name] for name in _GIVEN}
+            self.n_features_in_ = features
+            self.__dict__.pop("feature_names_in_", None)
+            if columns is not None:
+                self.feature_names_in_ = np.array(columns, object)
+            self._values, self._x = self._ends(many)
+            self._fit_linear(many)
+            self.residuals_ = np.empty((0, plan.horizon))
+            self.network_share_, self.naive_share_ = 0.5 if plan.linear else 1.0, 0.0
+            self._changes = self._naive_errors(many)
+            with all_or_nothing(self.regressor_):
+                begun = self._begin(pairs)
+        training, inputs, targets = begun
+        try:
+            with warnings.catch_warnings():
+                if plan.linear:  # a network that has learned little counts little
+                    warnings.simplefilter("ignore", ConvergenceWarning)
+                training.run(inputs, targets)
+        finally:
+            self.regressor_._take_down(training)
+        self._look_back(pairs)
+        return self
+
+    def _planned(
+        self, many: list[Series], listed: bool, folds: int = 0
+    ) -> tuple[Plan, list[Parts]]:
+        """Choose what is read, and what the values of each series are for, before some folds."""
+        params, features = self.get_params(deep=False), many[0].x.shape[1]
+        held = folds * self.horizon if folds else 0
+        lengths = [max(len(one) - held, 0) for one in many]
+        seasons = {one.form.season for one in many}
+        own = seasons.pop() if len(seasons) == 1 else None
+        plan = resolve(params, lengths, own, features)
+        if features and plan.window < plan.at_once:
             raise ValueError(
-                f'window must be at least horizon, {k}, with strategy="direct" and X, so that the '
-                f"network sees all of the future X, got {w}"
+                f'window must be at least horizon, {plan.horizon}, with strategy="direct" and X, '
+                f"so that the network sees all of the future X, got {plan.window}"
             )
-        parts = [self._parts(plan, *pair) for pair in zip(names, map(len, many), strict=True)]
+        parts, refused = [], []
+        for i, n in enumerate(lengths):
+            name = f"y[{i}]" if listed else "y"
+            if folds:
+                name += f", before the first of {folds} folds of {plan.horizon} values,"
+            try:
+                parts.append(divide(plan, name, n, params))
+            except ValueError as error:
+                refused.append(error)
+                parts.append(Parts.none(n))
+                if n == 0:
+                    raise
+        if len(refused) == len(parts):
+            raise refused[0]
         validated = sum(part.windows - part.validated_from for part in parts)
-        if self.early_stopping and validated < 2:
+        if self.early_stopping and self.validation_fraction is not None and validated < 2:
             raise ValueError(
                 "early_stopping needs two windows held back at least, got "
                 f"validation_fraction={self.validation_fraction} of "
                 f"{sum(part.windows for part in parts)} windows"
             )
-        pairs = list(zip(many, parts, strict=True))
-        with all_or_nothing(self):
-            if self.warm_start and self.__sklearn_is_fitted__():
-                self._check_going_on(plan, len(many), features, columns)
-                self._measure_constants(pairs, lags)
-            else:
-                self.regressor_ = RNNRegressor()
-                self._measure(pairs, lags)
-            self._plan, self._listed, self._forms = plan, listed, [one.form for one in many]
-            self.n_features_in_ = features
-            self.__dict__.pop("feature_names_in_", None)
-            if columns is not None:
-                self.feature_names_in_ = np.array(columns, object)
-            self._values = np.stack([one.values[len(one) - w - sum(lags) :] for one in many])
-            self._x = np.stack([self._scaled_x(one.x[len(one) - w :]) for one in many])
-            self.residuals_ = np.empty((0, plan.horizon))
-            with all_or_nothing(self.regressor_):
-                begun = self._begin(pairs)
-        training, inputs, targets = begun
-        try:
-            training.run(inputs, targets)
-        finally:
-            self.regressor_._take_down(training)
-        # a constant says nothing of how far others may be from their forecast
-        telling = np.flatnonzero(self.y_scale_ > 0) if self.y_scale_.any() else range(len(pairs))
-        self.residuals_ = np.concatenate([self._residuals(i, *pairs[i]) for i in telling])
-        return self
-
-    def _checked_plan(self) -> _Plan:
-        """Check the parameters of what is read and forecast."""
-        window = validation.positive_int("window", self.window)
-        horizon = validation.positive_int("horizon", self.horizon)
-        strategy = validation.choice("strategy", self.strategy, ("recursive", "direct"))
-        times, season = self.difference, self.season
-        if isinstance(times, (bool, float)) or times != 0:
-            times = validation.positive_int("difference", times)
-        if season is not None:
-            season = validation.positive_int("season", season)
-            if season == 1:
-                raise ValueError(
-                    "season must be None or at least 2, got 1; use difference=1 for that"
-                )
-        return _Plan(window, horizon, season, int(times), strategy)
-
-    def _parts(self, plan: _Plan, name: str, n: int) -> _Parts:
-        """Return what each of n values is for."""
-        k, shortest = plan.at_once, plan.window + sum(plan.lags)
-        fraction = validation.real(
-            "calibration_fraction", self.calibration_fraction, 0, 1, open_high=True
-        )
-        known = n - int(fraction * n)
-        windows = known - shortest - k + 1
-        validated = math.ceil(self.validation_fraction * windows) if self.early_stopping else 0
-        trained = windows - validated - (k - 1 if validated else 0)
-        if windows < 1 or trained < 1:
-            needed = f"{shortest + k} (window {plan.window}"
-            needed += "".join(f" + difference {lag}" for lag in plan.lags)
-            needed += f" + {k} forecast at once)"
-            raise ValueError(
-                f"{name} must have at least {needed} values to train on"
-                + (", and more for early_stopping" if self.early_stopping else "")
-                + f", got {known}"
-                + (f", which calibration_fraction={fraction} leaves of {n}" if known < n else "")
-            )
-        return _Parts(known, windows, trained, windows - validated, shortest + trained + k - 1)
+        return plan, parts
 
     def _check_going_on(
-        self, plan: _Plan, count: int, features: int, columns: list[str] | None
+        self, plan: Plan, count: int, features: int, columns: list[str] | None
     ) -> None:
         """Check that a network, and the scaling that it knows, can be trained further."""
         own = getattr(self, "feature_names_in_", None)
@@ -348,11 +395,11 @@ class RNNForecaster(BaseEstimator):
                     f"warm_start=True must keep {name}, with which it is scaled, {was}, got {now}"
                 )
 
-    def _measure(self, pairs: list[tuple[Series, _Parts]], lags: list[int]) -> None:
+    def _measure(self, pairs: list[tuple[Series, Parts]]) -> None:
         """Measure differences and X where they are trained on."""
         x = np.concatenate([one.x[: part.seen] for one, part in pairs])
         if self.standardize:
-            measured = [_measured(one.values, part.seen, lags) for one, part in pairs]
+            measured = [self._unit(one.values, part.seen) for one, part in pairs]
             self.y_mean_, self.y_scale_ = np.array(measured).T.copy()
             self.x_mean_, scale = spread(x)
             self.x_scale_ = units(scale)
@@ -360,75 +407,158 @@ class RNNForecaster(BaseEstimator):
             self.y_mean_, self.y_scale_ = np.zeros(len(pairs)), np.ones(len(pairs))
             self.x_mean_, self.x_scale_ = np.zeros(x.shape[1]), np.ones(x.shape[1])
 
-    def _measure_constants(self, pairs: list[tuple[Series, _Parts]], lags: list[int]) -> None:
+    def _measure_constants(self, pairs: list[tuple[Series, Parts]]) -> None:
         """Scale series that were constant at first by what they are now."""
         self.y_mean_, self.y_scale_ = self.y_mean_.copy(), self.y_scale_.copy()
         for i in np.flatnonzero(self.y_scale_ == 0):
             one, part = pairs[i]
-            self.y_mean_[i], self.y_scale_[i] = _measured(one.values, part.seen, lags)
+            self.y_mean_[i], self.y_scale_[i] = self._unit(one.values, part.seen)
+
+    def _unit(self, values: np.ndarray, seen: int) -> tuple[float, float]:
+        """Return what the network's differences are scaled by.
+
+        Beside a linear path their mean is not subtracted: it is a drift, which that path has.
+        """
+        lags = self._plan.lags
+        mean, scale = _measured(values, seen, lags)
+        return (0.0 if self._plan.linear and lags and scale > 0 else mean), scale
+
+    def _ends(self, many: list[Series]) -> tuple[np.ndarray, np.ndarray]:
+        """Return what a forecast reads of series: values (M, tail), and X (M, tail, F) scaled."""
+        tail = self._plan.tail
+        many = [_lengthened(one, self._plan) for one in many]
+        values = np.stack([one.values[len(one) - tail :] for one in many])
+        return values, np.stack([self._scaled_x(one.x[len(one) - tail :]) for one in many])
 
     def _scaled_x(self, x: np.ndarray) -> np.ndarray:
         return (x - self.x_mean_) / self.x_scale_
 
-    def _begin(self, pairs: list[tuple[Series, _Parts]]) -> tuple[Training, Sequences, np.ndarray]:
+    def _fit_linear(self, many: list[Series]) -> None:
+        """Fit the linear path to all values of some series."""
+        plan = self._plan
+        levels = np.array([_measured(one.values, len(one), []) for one in many])
+        self.level_mean_, self.level_scale_ = levels.T.copy()
+        size = plan.window + 2 * self.n_features_in_ + 1
+        self.coefficients_ = np.zeros((0, 1 + len(many), size))
+        if plan.linear:
+            means, scales = self.level_mean_, units(self.level_scale_)
+            zs = [(one.values - means[i]) / scales[i] for i, one in enumerate(many)]
+            xs = [self._scaled_x(one.x) for one in many]
+            self.coefficients_ = ridge.fit(zs, xs, plan.window, plan.season)
+
+    def _naive_errors(self, many: list[Series]) -> float:
+        """Return the error of the seasonal naive forecast, in units of y_scale_."""
+        lag = [self._plan.season]
+        found = np.concatenate([
+            difference(one.values, lag) / units(scale)
+            for one, scale in zip(many, self.y_scale_, strict=True)
+        ])  # fmt: skip
+        largest = np.abs(found).max(initial=0.0)
+        return float(largest * np.sqrt(np.mean((found / units(largest)) ** 2))) if largest else 0.0
+
+    def _begin(self, pairs: list[tuple[Series, Parts]]) -> tuple[Training, Sequences, np.ndarray]:
         """Make the regressor ready for the windows of all series."""
         plan = self._plan
         windows, train, validated, first = [], [], [], 0
         for i, (one, part) in enumerate(pairs):
-            z = difference(one.values[: part.known], plan.lags)
+            if part.windows == 0:
+                continue
+            end = part.windows + plan.shortest + plan.at_once - 1
+            z = difference(one.values[:end], plan.lags)
             z = (z - self.y_mean_[i]) / units(self.y_scale_[i])
-            x = self._scaled_x(one.x[part.known - len(z) : part.known])
+            x = self._scaled_x(one.x[end - len(z) : end])
             windows.append(cut(z, x, plan.window, plan.at_once))
             train.append(first + np.arange(part.trained))
             validated.append(first + np.arange(part.validated_from, part.windows))
             first += part.windows
         inputs, targets = (np.concatenate(arrays) for arrays in zip(*windows, strict=True))
         split = np.concatenate(train), np.concatenate(validated)
+        stops = self.early_stopping and len(split[1]) >= 2
+        if self.early_stopping and not stops:
+            inputs, targets = inputs[split[0]], targets[split[0]]
 
-        params = {name: getattr(self, name) for name in self.regressor_.get_params()}
-        regressor = self.regressor_.set_params(**params | {"standardize": False})
+        own = _settled(self.get_params(deep=False)) | {"standardize": False}
+        own = {name: own[name] for name in RNNRegressor().get_params() if name in own}
+        regressor = self.regressor_.set_params(**own | {"early_stopping": bool(stops)})
         regressor._split = lambda *_: split  # what is validated on is later, not chosen at random
         try:
             return regressor._begin(inputs, targets)
         finally:
             del regressor._split
 
-    def _residuals(self, i: int, one: Series, part: _Parts) -> np.ndarray:
-        """Forecast what is held back of series i, from every step before a whole horizon of it."""
-        h, w, n = self._plan.horizon, self._plan.window, len(one)
-        if n - part.known < h:
-            return np.empty((0, h))
-        begin = part.known - w - sum(self._plan.lags)
-        values = sliding_window_view(one.values[begin : n - h], part.known - begin)
-        x = rolling(self._scaled_x(one.x[part.known - w :]), w + h)
-        truth = sliding_window_view(one.values[part.known :], h)
-        forecast = self._forecast(values, x, np.full(len(truth), i))
-        return (truth - forecast) / units(self.y_scale_[i])
+    def _look_back(self, pairs: list[tuple[Series, Parts]]) -> None:
+        """Forecast what was held back: how much the network counts, and what is left."""
+        plan, h = self._plan, self._plan.horizon
+        # a constant says nothing of how far others may be from their forecast
+        telling = np.flatnonzero(self.y_scale_ > 0) if self.y_scale_.any() else range(len(pairs))
+        telling = [
+            i for i in telling
+            if pairs[i][1].known >= plan.tail and len(pairs[i][0]) - pairs[i][1].known >= h
+        ]  # fmt: skip
+        if not telling:
+            if plan.linear and self.calibration_fraction > 0:
+                self.network_share_ = 0.0
+            return
+        earlier = self
+        if plan.linear:
+            earlier = _shallow(self)
+            earlier._fit_linear([one.until(part.known) for one, part in pairs])
+        truths, networks, lines, naives = [], [], [], []
+        for i in telling:
+            one, part = pairs[i]
+            past = earlier._own().of(np.zeros(len(one) - part.known - h + 1, int) + i)
+            rows = sliding_window_view(one.values[part.known - plan.tail :], plan.tail + h)
+            past = past.at(rows[:, : plan.tail])
+            x = rolling(self._scaled_x(one.x[part.known - plan.tail :]), plan.tail + h)
+            scale = units(self.y_scale_[i])
+            truths.append(rows[:, plan.tail :] / scale)
+            networks.append(self._network(past, _whole(x, plan))[:, :h] / scale)
+            if plan.linear:
+                lines.append(self._line(past, x) / scale)
+                naives.append(self._naive(past.values, h) / scale)
+        truth, network = np.concatenate(truths), np.concatenate(networks)
+        if not plan.linear:
+            self.residuals_ = truth - network
+            return
+        line = np.concatenate(lines)
+        changes = [network - line, np.concatenate(naives) - line]
+        best, _ = nnls(np.stack([change.ravel() for change in changes], 1), (truth - line).ravel())
+        horizons = len(truth) / h
+        best = best / max(1.0, best.sum()) * horizons / (horizons + 2)
+        self.network_share_, self.naive_share_ = best.tolist()
+        self.residuals_ = truth - line - best[0] * changes[0] - best[1] * changes[1]
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(getattr(self, "regressor_", None), "best_loss_")
 
     # --- predict --------------------------------------------------------------------------------
 
-    def _forecast(self, values: np.ndarray, x: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """Forecast what follows values.
+    def _own(self) -> _Past:
+        """Return the ends of the series of `fit`."""
+        return _Past(
+            self._values, self._x, self.y_mean_, self.y_scale_, self.level_mean_,
+            self.level_scale_, self.coefficients_[:, 1:],
+        )  # fmt: skip
+
+    def _network(self, past: _Past, x: np.ndarray) -> np.ndarray:
+        """Forecast by the network.
 
         Parameters
         ----------
-        values : ndarray, shape (M, window + sum of lags)
-        x : ndarray, shape (M, window + steps, F)
+        past : _Past
+        x : ndarray, shape (M, tail + steps, F)
             Scaled; steps is a multiple of those forecast at once.
-        which : ndarray of int, shape (M,)
-            Series whose scaling is to be used.
 
         Returns
         -------
         ndarray of float64, shape (M, steps)
         """
-        k, w, lags = self._plan.at_once, self._plan.window, self._plan.lags
-        mean, scale = self.y_mean_[which, None], self.y_scale_[which, None]
+        plan = self._plan
+        k, w, lags = plan.at_once, plan.window, plan.lags
+        values, mean, scale = past.values[:, -plan.shortest :], past.y_mean, past.y_scale
+        x = x[:, plan.tail - w :]
         largest = np.finfo(self.rnn_.dtype).max
-        z = (difference(values, lags) - mean) / units(scale)
+        z = (difference(values, lags) - mean[:, None]) / units(scale[:, None])
         for done in range(0, x.shape[1] - w, k):
             ahead = self.regressor_.predict(joined(z[:, done:], x[:, done : done + w + k]))
             if not np.all(np.abs(ahead) <= largest):
@@ -436,61 +566,150 @@ class RNNForecaster(BaseEstimator):
                     f"the forecast leaves the numbers of {self.rnn_.dtype} within {done + k} "
                     'steps, as it feeds on itself; try nonlinearity="tanh", or a larger alpha'
                 )
-            z = np.concatenate([z, ahead], axis=1)
-        return undo(z[:, w:] * scale + mean, values, lags)
+            z = np.concatenate([z, ahead.reshape(len(z), -1)], axis=1)
+        return undo(z[:, w:] * scale[:, None] + mean[:, None], values, lags)
 
-    def _ahead(self, steps: int, x: np.ndarray) -> np.ndarray:
-        """Forecast all series, (n_series, steps), with X of so many whole blocks, unscaled."""
-        x = np.concatenate([self._x, self._scaled_x(x)], axis=1)
-        return self._forecast(self._values, x, np.arange(len(self._values)))[:, :steps]
+    def _line(self, past: _Past, x: np.ndarray) -> np.ndarray:
+        """Forecast by the linear path; x (M, tail + steps, F) is scaled."""
+        plan, mean, scale = self._plan, past.level_mean[:, None], past.level_scale[:, None]
+        z = (past.values - mean) / units(scale)
+        with np.errstate(all="ignore"):
+            found = ridge.forecast(past.coefficients, z, x, plan.window, plan.season)
+            found = found * scale + mean
+        if not np.isfinite(found).all():
+            raise FloatingPointError(
+                "the linear path's forecast leaves the numbers of float64, as it feeds on itself; "
+                "ask for fewer steps"
+            )
+        return found
 
-    def _future(self, steps: int, X: Any) -> np.ndarray:
-        """Check X of the future; return it as an array (n_series, steps, F)."""
-        count, features = len(self._values), self.n_features_in_
+    def _ahead(self, past: _Past, steps: int, x: np.ndarray) -> np.ndarray:
+        """Forecast series, (M, steps), with X of so many whole blocks, unscaled."""
+        share = self.network_share_
+        x = np.concatenate([past.x, self._scaled_x(x)], axis=1)
+        if not self._plan.linear:
+            return self._network(past, x)[:, :steps]
+        line = self._line(past, x[:, : self._plan.tail + steps])
+        found = line
+        if share > 0:
+            found = found + share * (self._network(past, x)[:, :steps] - line)
+        if self.naive_share_ > 0:
+            found = found + self.naive_share_ * (self._naive(past.values, steps) - line)
+        return found
+
+    def _naive(self, values: np.ndarray, steps: int) -> np.ndarray:
+        """Repeat the last season of values (M, at least a season): (M, steps)."""
+        season = self._plan.season
+        return values[:, -season:][:, np.arange(steps) % season]
+
+    def _rows(self, steps: int) -> int:
+        """Rows of X that the network reads for so many steps: whole blocks."""
         k = self._plan.at_once
-        rows = -(-steps // k) * k
+        return -(-steps // k) * k
+
+    def _future(
+        self, steps: int, X: Any, forms: list[Form], listed: bool, known: list[Any]
+    ) -> list[np.ndarray]:
+        """Check X of what is known, where that is given, and of the future; return it as arrays.
+
+        Parameters
+        ----------
+        known : list
+            Lengths and indices of what is known; 0 and None where X begins with the future.
+        """
+        features, rows = self.n_features_in_, self._rows(steps)
         if features == 0:
             if X is not None:
                 raise ValueError("X must be None, as it was in fit, got " + validation.describe(X))
-            return np.empty((count, rows, 0))
+            return [np.empty((n + rows, 0)) for n, _ in known]
         if X is None:
             raise ValueError(f"X must have the {features} columns that it had in fit, got None")
         names = series.columns(X)
         own = getattr(self, "feature_names_in_", None)
         if names is not None and own is not None and names != own.tolist():
             raise ValueError(f"X must have the columns {own.tolist()}, as in fit, got {names}")
-        if not self._listed:
+        if not listed:
             X = [X]
-        elif not isinstance(X, (list, tuple)) or len(X) != count:
+        elif not isinstance(X, (list, tuple)) or len(X) != len(forms):
             raise ValueError(
-                f"X must be a list of {count} tables, as y was a list of {count} series, "
+                f"X must be a list of {len(forms)} tables, as y was a list of {len(forms)} series, "
                 f"got {validation.describe(X)}"
             )
         found = []
-        for i, table in enumerate(X):
-            name, form = f"X[{i}]" if self._listed else "X", self._forms[i]
+        for i, (given, form, (n, before)) in enumerate(zip(X, forms, known, strict=True)):
+            name = f"X[{i}]" if listed else "X"
             index = None if form.last is None else form.index(rows)
-            table = series.table(name, table, steps, index, most=rows)
+            if before is not None:
+                index = before.append(index)
+            table = series.table(name, given, n + steps, index, most=n + rows)
             if table.shape[1] != features:
                 raise ValueError(
                     f"{name} must have {features} columns, as in fit, got {table.shape[1]}"
                 )
-            found.append(np.concatenate([table, np.repeat(table[-1:], rows - len(table), axis=0)]))
-        return np.stack(found)
+            more = np.repeat(table[-1:], n + rows - len(table), axis=0)
+            found.append(np.concatenate([table, more]))
+        return found
+
+    def _forecast(
+        self, steps: int | None, X: Any, y: Any
+    ) -> tuple[np.ndarray, np.ndarray, list[Form], bool]:
+        """Return forecasts (M, steps), scales of the series, and how to give them back."""
+        check_is_fitted(self)
+        steps = self._plan.horizon if steps is None else validation.positive_int("steps", steps)
+        if y is None:
+            past, forms, listed = self._own(), self._forms, self._listed
+            x = np.stack(self._future(steps, X, forms, listed, [(0, None)] * len(forms)))
+        else:
+            many, listed = series.many(y, None)
+            forms = [one.form for one in many]
+            known = [
+                (len(one), series.index_of(given))
+                for one, given in zip(many, y if listed else [y], strict=True)
+            ]
+            tables = self._future(steps, X, forms, listed, known)
+            pairs = list(zip(many, tables, strict=True))
+            past = self._past_of([Series(one.values, x[: len(one)], one.form) for one, x in pairs])
+            x = np.stack([x[len(one) :] for one, x in pairs])
+        return self._ahead(past, steps, x), past.y_scale, forms, listed
+
+    def _past_of(self, many: list[Series]) -> _Past:
+        """Return the ends of other series, each scaled by itself."""
+        plan = self._plan
+        for i, one in enumerate(many):
+            if len(one) == 0:
+                raise ValueError(f"y[{i}] must have values, got an empty series")
+        many = [_lengthened(one, plan) for one in many]
+        if self.standardize:
+            scales = [self._unit(one.values, len(one)) for one in many]
+        else:
+            scales = [(0.0, 1.0)] * len(many)
+        levels = [_measured(one.values, len(one), []) for one in many]
+        return _Past(
+            *self._ends(many),
+            *np.array(scales).T,
+            *np.array(levels).T,
+            np.repeat(self.coefficients_[:, :1], len(many), axis=1),
+        )
 
     def predict(
-        self, steps: int, X: Any = None
+        self, steps: int | None = None, X: Any = None, *, y: Any = None
     ) -> np.ndarray | pd.Series | list[np.ndarray | pd.Series]:
-        """Forecast the values that follow the series of `fit`.
+        """Forecast the values that follow the series of `fit`, or other ones.
 
         Parameters
         ----------
-        steps : int
-            How many; there may be more than `horizon`.
+        steps : int, optional
+            How many, `horizon` by default; there may be more.
         X : array_like or frame, shape (steps,) or (steps, F), or a list of such, optional
             What is known beside them, if it was in `fit`. With ``strategy="direct"`` the network
             reads X of as many whole horizons as the steps begin: X may have rows up to there, and
-            where it ends before, its last row stands for what is missing.
+            where it ends before, its last row stands for what is missing. With y it begins with the
+            rows of y.
+        y : array_like, pandas or polars Series, or a list of such, optional
+            Other series, or newer values, that the forecast follows instead of those of `fit`.
+            Nothing is learnt from them; each is scaled by itself, and the linear path is that of
+            all series together. One that is shorter than what is read is continued backwards by its
+            first season, or its first value.
 
         Returns
         -------
@@ -506,23 +725,20 @@ class RNNForecaster(BaseEstimator):
         TypeError, ValueError
             If steps is no positive number, or X doesn't have the rows and columns described.
         """
-        check_is_fitted(self)
-        steps = validation.positive_int("steps", steps)
-        values = self._ahead(steps, self._future(steps, X))
-        return self._given_back(
-            [form.give(row) for form, row in zip(self._forms, values, strict=True)]
-        )
+        values, _, forms, listed = self._forecast(steps, X, y)
+        found = [form.give(row) for form, row in zip(forms, values, strict=True)]
+        return found if listed else found[0]
 
     def predict_interval(
-        self, steps: int, X: Any = None, *, coverage: float = 0.9
+        self, steps: int | None = None, X: Any = None, *, y: Any = None, coverage: float = 0.9
     ) -> np.ndarray | pd.DataFrame | list[np.ndarray | pd.DataFrame]:
         """Forecast intervals: for each step ahead, where its value lies with some probability.
 
         Parameters
         ----------
-        steps : int
-            How many, at most `horizon`.
-        X : array_like or frame, optional
+        steps : int, optional
+            How many, at most `horizon`, which is the default.
+        X, y : optional
             As in `predict`.
         coverage : float, default=0.9
             Probability that the interval of a step holds its value, between 0 and 1; see the notes
@@ -540,38 +756,76 @@ class RNNForecaster(BaseEstimator):
         NotFittedError
             If `fit` was not called before.
         TypeError, ValueError
-            If an argument is not as described, or too few residuals were held back for the
-            coverage.
+            If an argument is not as described.
+
+        Warns
+        -----
+        UserWarning
+            If too few residuals were held back for the coverage, also of all steps together. The
+            ends are then those of a normal distribution, whose variance is that of the residuals,
+            or of the errors of the seasonal naive forecast where there are none.
         """
         check_is_fitted(self)
-        steps = validation.positive_int("steps", steps)
         coverage = validation.real("coverage", coverage, 0, 1, open_low=True, open_high=True)
-        if steps > self._plan.horizon:
+        horizon = self._plan.horizon
+        steps = horizon if steps is None else validation.positive_int("steps", steps)
+        if steps > horizon:
             raise ValueError(
-                f"steps must be at most horizon, {self._plan.horizon}, up to which residuals were "
-                f"held back, got {steps}"
+                f"steps must be at most horizon, {horizon}, up to which residuals were held back, "
+                f"got {steps}"
             )
-        n = len(self.residuals_)
-        rank = math.ceil(round((n + 1) * coverage, 9))
-        if rank > n:
-            needed = math.ceil(round(coverage / (1 - coverage), 9))
-            raise ValueError(
-                f"{needed} residuals must be held back for each step for intervals of coverage "
-                f"{coverage:g}, got {n}; raise calibration_fraction, now "
-                f"{self.calibration_fraction}, or give a longer series"
-                + (f", or ask for a coverage of at most {n / (n + 1):.3g}" if n else "")
-            )
-        width = np.sort(np.abs(self.residuals_), axis=0)[rank - 1, :steps]
-        values = self._ahead(steps, self._future(steps, X))
-        width = width * self.y_scale_[:, None]
+        values, scale, forms, listed = self._forecast(steps, X, y)
+        seasons = 1 + np.arange(horizon) // self._plan.season
+        width = intervals.widths(self.residuals_, coverage, self._changes * np.sqrt(seasons))
+        width = width[:steps] * scale[:, None]
         ends = np.stack([values - width, values + width], axis=-1)
         names = ["lower", "upper"]
-        return self._given_back(
-            [form.give(row, names) for form, row in zip(self._forms, ends, strict=True)]
-        )
+        found = [form.give(row, names) for form, row in zip(forms, ends, strict=True)]
+        return found if listed else found[0]
 
-    def _given_back(self, found: list[Any]) -> Any:
-        return found if self._listed else found[0]
+    def update(self, y: Any, X: Any = None) -> Self:
+        """Append what was observed since `fit`, so that forecasts follow it; nothing is learnt.
+
+        Parameters
+        ----------
+        y : array_like, pandas or polars Series, or a list of such
+            The values that follow those of `fit`, or of the last update, of every series. An index
+            of pandas must go on where the last one ends.
+        X : array_like or frame, or a list of such, optional
+            As in `fit`, of these steps.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        NotFittedError
+            If `fit` was not called before.
+        TypeError, ValueError
+            If y or X is not as described. The forecaster is then what it was before.
+        """
+        check_is_fitted(self)
+        many, listed = series.many(y, X)
+        count, features = len(self._values), many[0].x.shape[1]
+        if listed != self._listed or len(many) != count:
+            raise ValueError(f"y must be as it was in fit, {count} series, got {len(many)}")
+        names, own = series.columns(X), getattr(self, "feature_names_in_", None)
+        if names is not None and own is not None and names != own.tolist():
+            raise ValueError(f"X must have the columns {own.tolist()}, as in fit, got {names}")
+        if features != self.n_features_in_:
+            expected = self.n_features_in_
+            raise ValueError(f"X must have {expected} columns, as in fit, got {features}")
+        forms, values, x = [], [], []
+        for i, one in enumerate(many):
+            name = f"y[{i}]" if listed else "y"
+            form = self._forms[i]
+            forms.append(form.after(name, series.index_of((y if listed else [y])[i]), len(one)))
+            tail = self._plan.tail
+            values.append(np.concatenate([self._values[i], one.values])[-tail:])
+            x.append(np.concatenate([self._x[i], self._scaled_x(one.x)])[-tail:])
+        self._forms, self._values, self._x = forms, np.stack(values), np.stack(x)
+        return self
 
     def backtest(self, y: Any, folds: int, X: Any = None, *, season: int | None = None) -> Backtest:
         """Forecast the end of a series, fold by fold, each from all that came before it.
@@ -606,25 +860,32 @@ class RNNForecaster(BaseEstimator):
         R. J. Hyndman and A. B. Koehler, "Another look at measures of forecast accuracy",
         International Journal of Forecasting 22, 2006: the MASE.
         """
-        plan = self._checked_plan()
         folds = validation.positive_int("folds", folds)
-        season = self.season if season is None else validation.positive_int("season", season)
+        horizon = validation.positive_int("horizon", self.horizon)
+        if season is not None:
+            season = validation.positive_int("season", season)
         many, listed = series.many(y, X)
+        plan, _ = self._planned(many, listed, folds)
+        unit = plan.season if season is None else season
         for i, one in enumerate(many):
-            name, first = f"y[{i}]" if listed else "y", max(len(one) - folds * self.horizon, 0)
-            name = f"{name}, before the first of {folds} folds of {self.horizon} values,"
-            self._parts(plan, name, first)
-            if first <= (season or 1):
+            first = max(len(one) - folds * horizon, 0)
+            if first <= unit:
+                name = f"y[{i}]" if listed else "y"
                 raise ValueError(
-                    f"{name} must have more than season, {season or 1}, values, got {first}"
+                    f"{name}, before the first of {folds} folds of {horizon} values, must have "
+                    f"more than season, {unit}, values, got {first}"
                 )
 
         def forecast(known: list[Series], future: np.ndarray) -> np.ndarray:
-            model = clone(self).set_params(checkpoint=None, warm_start=False)
-            names = [f"y[{i}]" for i in range(len(known))]
-            return model._fit(known, names, listed)._ahead(self.horizon, future)
+            own = {"season": plan.season, "checkpoint": None, "warm_start": False}
+            model = clone(self).set_params(**own)
+            model._fit(known, listed)
+            rows = np.repeat(future[:, -1:], model._rows(horizon) - horizon, axis=1)
+            x = np.concatenate([future, rows], axis=1)
+            return model._ahead(model._own(), horizon, x)
 
-        result = run(type(self).__name__, forecast, many, folds, self.horizon, season)
+        seasonal = unit if unit > 1 or season is not None else None
+        result = run(type(self).__name__, forecast, many, folds, horizon, seasonal)
         return result if listed else result.of(0)
 
     # --- files ----------------------------------------------------------------------------------
@@ -633,14 +894,14 @@ class RNNForecaster(BaseEstimator):
         """Return a fitted forecaster as JSON's types, and arrays by name, without a checkpoint."""
         check_is_fitted(self)
         regressor, tensors = self.regressor_._to_tensors()
-        own = asdict(self._plan) | {
-            "calibration_fraction": float(self.calibration_fraction),
-            "standardize": bool(self.standardize),
-        }
         regressor["params"]["checkpoint"] = None
         names = getattr(self, "feature_names_in_", None)
         config = {
-            "own": own,
+            "own": {name: _plain(value) for name, value in self._given.items()},
+            "plan": asdict(self._plan),
+            "network_share": self.network_share_,
+            "naive_share": self.naive_share_,
+            "changes": self._changes,
             "regressor": regressor,
             "listed": self._listed,
             "forms": [form.describe() for form in self._forms],
@@ -663,17 +924,24 @@ class RNNForecaster(BaseEstimator):
         regressor = RNNRegressor._from_tensors(config["regressor"], parts)
         nowhere = {"checkpoint": None}  # a file from anyone must not say where to write
         regressor.set_params(**nowhere)
-        model = cls(**regressor.get_params(deep=False) | config["own"] | nowhere)
+        own = regressor.get_params(deep=False)
+        own = {name: own[name] for name in cls._get_param_names() if name in own}
+        model = cls(**own | config["own"] | nowhere)
         model.regressor_, model._listed = regressor, validation.flag("listed", config["listed"])
-        checks.settings(model.get_params(deep=False))
-        if model.difference > tensors["_values"].shape[-1]:  # before a list of lags is made
-            raise ValueError(f"difference must fit what is kept, got {model.difference}")
-        model._plan = plan = model._checked_plan()
+        params = model.get_params(deep=False)
+        checks.settings(_settled(params))
+        model._given = {name: params[name] for name in _GIVEN}
+        model._plan = plan = _plan_of(config["plan"], params, tensors["_values"].shape[-1])
         for name, value in regressor._made_with().items():
             if getattr(model, name) != value:
                 raise ValueError(f"{name} must be that of the network, {value!r}")
+        for name in ("network_share", "naive_share", "changes"):
+            value = validation.real(name, config[name], 0, open_high=True)
+            setattr(model, "_changes" if name == "changes" else name + "_", value)
+        if (total := model.network_share_ + model.naive_share_) > 1 + 1e-9:
+            raise ValueError(f"network_share and naive_share must be at most 1, got {total}")
         model._forms = [Form.build(form) for form in config["forms"]]
-        count, k, w, lost = len(model._forms), plan.at_once, plan.window, sum(plan.lags)
+        count, k, w = len(model._forms), plan.at_once, plan.window
         if count < 1 or (count > 1 and not model._listed):
             raise ValueError(f"forms must be one, or as many as listed, got {count}")
         inputs = regressor.rnn_.input_size
@@ -683,14 +951,18 @@ class RNNForecaster(BaseEstimator):
         rest = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
         if set(rest) != set(_ARRAYS):
             raise ValueError(f"the arrays must be {', '.join(_ARRAYS)}, got {', '.join(rest)}")
+        lines = len(ridge.views(plan.season)) if plan.linear else 0
         shapes = {
-            "_values": (count, w + lost),
-            "_x": (count, w, features),
+            "_values": (count, plan.tail),
+            "_x": (count, plan.tail, features),
             "y_mean_": (count,),
             "y_scale_": (count,),
+            "level_mean_": (count,),
+            "level_scale_": (count,),
             "x_mean_": (features,),
             "x_scale_": (features,),
             "residuals_": (len(rest["residuals_"]), plan.horizon),
+            "coefficients_": (lines, 1 + count, w + 2 * features + 1),
         }
         for name, shape in shapes.items():
             array = validation.shaped(name, rest[name], shape, np.dtype(np.float64))
@@ -705,64 +977,111 @@ class RNNForecaster(BaseEstimator):
         return model
 
 
+# Parameters that a file keeps as they were given, and those of the network it takes from there.
+_GIVEN = (
+    *(field.name for field in fields(Plan)), "calibration_fraction", "early_stopping",
+    "validation_fraction", "standardize",
+)  # fmt: skip
+# What a regressor on windows has where the forecaster has no parameter for it.
+_FIXED = {"patch": None, "n_members": 1, "learning_rate": "constant"}
+_ARRAYS = (
+    "_values", "_x", "y_mean_", "y_scale_", "level_mean_", "level_scale_", "x_mean_", "x_scale_",
+    "residuals_", "coefficients_",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Past:
+    """Ends of series, and what they are scaled and continued by.
+
+    Attributes
+    ----------
+    values : ndarray, shape (M, tail)
+    x : ndarray, shape (M, tail, F)
+        Scaled.
+    y_mean, y_scale, level_mean, level_scale : ndarray, shape (M,)
+    coefficients : ndarray, shape (views, M, P)
+    """
+
+    values: np.ndarray
+    x: np.ndarray
+    y_mean: np.ndarray
+    y_scale: np.ndarray
+    level_mean: np.ndarray
+    level_scale: np.ndarray
+    coefficients: np.ndarray
+
+    def of(self, which: np.ndarray) -> _Past:
+        """Return some of them, in any order."""
+        found = [getattr(self, field.name)[which] for field in fields(self)[:-1]]
+        return _Past(*found, self.coefficients[:, which])
+
+    def at(self, values: np.ndarray) -> _Past:
+        """Return them as they would be after other values."""
+        rest = [getattr(self, field.name) for field in fields(self)[1:]]
+        return _Past(values, *rest)
+
+
+def _shallow(model: RNNForecaster) -> RNNForecaster:
+    """Return a forecaster with the same attributes."""
+    other = object.__new__(type(model))
+    vars(other).update(vars(model))
+    return other
+
+
+def _settled(params: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters as a regressor takes them, which has a share for early stopping."""
+    share = params["validation_fraction"]
+    return _FIXED | params | {"validation_fraction": 0.2 if share is None else share}
+
+
+def _lengthened(one: Series, plan: Plan) -> Series:
+    """Continue a series backwards to what is read, by its first season, or its first value."""
+    missing, n = plan.tail - len(one), len(one)
+    if missing <= 0:
+        return one
+    cycle = plan.season if n >= plan.season else 1
+    places = np.concatenate([np.arange(-missing, 0) % cycle, np.arange(n)])
+    return Series(one.values[places], one.x[places], one.form)
+
+
+def _whole(x: np.ndarray, plan: Plan) -> np.ndarray:
+    """Return x (M, tail + steps, F) with whole blocks of steps, the last row repeated."""
+    more = -(x.shape[1] - plan.tail) % plan.at_once
+    return np.concatenate([x, np.repeat(x[:, -1:], more, axis=1)], axis=1) if more else x
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _plan_of(config: dict[str, Any], params: dict[str, Any], kept: int) -> Plan:
+    """Return the plan in a file, which must be one that the parameters lead to."""
+    plan = Plan(**config)
+    for name in ("window", "horizon", "season"):
+        validation.positive_int(name, getattr(plan, name))
+    for name in ("difference_season", "linear"):
+        validation.flag(name, getattr(plan, name))
+    validation.choice("strategy", plan.strategy, ("recursive", "direct"))
+    if type(plan.difference) is not int or not 0 <= plan.difference <= kept:
+        raise ValueError(f"difference must fit what is kept, got {plan.difference!r}")
+    for name, value in asdict(plan).items():
+        given = params[name]
+        if given is not None and given != "auto" and given != value:
+            raise ValueError(f"{name} must be that of the plan, {value!r}, got {given!r}")
+    return plan
+
+
 def _measured(values: np.ndarray, seen: int, lags: list[int]) -> tuple[float, float]:
     """Return mean and scale of the differences of a series of which the first values are seen.
 
     The unit of a series that changes only after them has to come from there; the network, which
     sees a constant, learns nothing from it.
     """
+    if len(values) <= sum(lags):  # too short to be differenced: only its unit is known
+        return 0.0, float(spread(values[:, None])[1][0])
     rounding = ROUNDING * 2 ** min(len(lags), 50) * np.abs(values).max()
     mean, scale = spread(difference(values[:seen], lags)[:, None], rounding)
     if scale[0] == 0:
         scale = spread(difference(values, lags)[:, None], rounding)[1]
     return float(mean[0]), float(scale[0])
-
-
-_ARRAYS = ("_values", "_x", "y_mean_", "y_scale_", "x_mean_", "x_scale_", "residuals_")
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What the network reads and forecasts: parameters, as they were when it was fitted."""
-
-    window: int
-    horizon: int
-    season: int | None
-    difference: int
-    strategy: str
-
-    @property
-    def lags(self) -> list[int]:
-        """Lags of the differences, in their order."""
-        return ([] if self.season is None else [self.season]) + [1] * self.difference
-
-    @property
-    def at_once(self) -> int:
-        """Steps that are forecast at once."""
-        return self.horizon if self.strategy == "direct" else 1
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What the values of a series are for, from its beginning to its end.
-
-    Attributes
-    ----------
-    known : int
-        Values that the fit may use; those after them are held back for intervals.
-    windows : int
-        Of known values.
-    trained : int
-        The first of the windows, which are trained on.
-    validated_from : int
-        Windows from this one on are for early stopping. Those between have targets in common
-        with the first of these.
-    seen : int
-        Values in the windows that are trained on.
-    """
-
-    known: int
-    windows: int
-    trained: int
-    validated_from: int
-    seen: int

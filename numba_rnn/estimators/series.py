@@ -86,6 +86,16 @@ class Form:
         longer = regular(last[0], periods=steps + 1, freq=last.freq, name=last.name)
         return longer[1:].as_unit(last.unit)
 
+    @property
+    def season(self) -> int | None:
+        """Steps of the season that the freq of the index suggests, None where it suggests none.
+
+        A year of months, quarters or weeks, a week of days or working days, a day of hours or
+        minutes, unless it has more than 288 of such steps: then an hour of them.
+        """
+        freq = getattr(self.last, "freq", None)
+        return None if freq is None else _season(freq)
+
     def give(self, values: np.ndarray, columns: list[str] | None = None) -> Any:
         """Return values (steps,), or (steps, columns), as an array or with the index continued."""
         if self.last is None:
@@ -96,6 +106,27 @@ class Form:
         if columns is None:
             return pd.Series(values, index, name=self.name)
         return pd.DataFrame(values, index, columns=columns)
+
+    def after(self, name: str, own: Any, steps: int) -> Form:
+        """Return that of a series which goes on for some steps, whose index must be the next one.
+
+        Parameters
+        ----------
+        name : str
+        own : pandas.Index or None
+            That of these steps.
+        steps : int
+        """
+        if self.last is None:
+            return self
+        index = self.index(steps)
+        if own is not None and not _same(own, index):
+            raise ValueError(
+                f"the index of {name} must go on after {self.last[-1]}, from {index[0]} to "
+                f"{index[-1]}, got {own[0]} to {own[-1]}"
+            )
+        last, beyond = _last(name, index)
+        return Form(last, self.name, beyond)
 
     # --- for files ------------------------------------------------------------------------------
 
@@ -169,6 +200,28 @@ class Form:
 
 
 _LARGEST = int(np.iinfo(np.int64).max)  # of a RangeIndex
+
+
+_STEPS = {"W": 52, "B": 5, "D": 7} | dict.fromkeys(("Q", "QE", "QS", "BQE", "BQS"), 4)
+_STEPS |= dict.fromkeys(("M", "ME", "MS", "BME", "BMS"), 12)
+_MOST = 288  # steps of a day: five minutes each
+
+
+def _season(freq: Any) -> int | None:
+    import pandas as pd
+
+    if _is_span(freq):
+        step = pd.Timedelta(freq).value
+        spans = [pd.Timedelta(1, unit).value for unit in ("D", "h", "min")]
+        found = next((span for span in spans if step < span <= _MOST * step), 0)
+        steps, rest = divmod(found, step)
+        return steps if steps > 1 and rest == 0 else None
+    months = freq.kwds.get("months") if type(freq) is pd.DateOffset else None
+    if months is not None and set(freq.kwds) == {"months"}:
+        whole, n = 12, months * freq.n
+    else:
+        whole, n = _STEPS.get(freq.base.freqstr.split("-")[0], 0), freq.n
+    return whole // n if whole % n == 0 and whole > n else None
 
 
 def _plain_freq(index: Any) -> str | dict[str, int]:
@@ -275,7 +328,7 @@ def one(y_name: str, y: Any, x_name: str, X: Any) -> Series:
             f"{y_name} must be one series, shape (n,), or a list of such arrays, got shape "
             f"{values.shape}{way}"
         )
-    index = _index(y)
+    index = index_of(y)
     x = np.empty((len(values), 0)) if X is None else table(x_name, X, len(values), index)
     if index is None:
         return Series(values, x, Form())
@@ -296,7 +349,7 @@ def table(name: str, X: Any, rows: int, index: Any = None, most: int | None = No
     if not rows <= len(values) <= (most or rows):
         beside = f', or up to {most} as strategy="direct" reads' if (most or rows) > rows else ""
         raise ValueError(f"{name} must have {rows} rows, one a step{beside}, got {len(values)}")
-    own = _index(X)
+    own = index_of(X)
     if index is not None and own is not None:
         index = index[: len(values)]
         if not _same(own, index):
@@ -382,7 +435,7 @@ def _held(value: Any) -> list[tuple[Any, Any]] | None:
     return None
 
 
-def _index(value: Any) -> Any:
+def index_of(value: Any) -> Any:
     """Return the index of a pandas object, None of anything else."""
     pd = sys.modules.get("pandas")
     return value.index if pd and isinstance(value, (pd.Series, pd.DataFrame)) else None
