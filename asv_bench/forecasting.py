@@ -20,7 +20,7 @@ import importlib.util
 import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,18 +92,19 @@ def read(name: str) -> np.ndarray:
     return values if length is None else values[-length:]
 
 
-def cases(cache: Path | None = None) -> list[Case]:
-    """Return all series; those in the file of the cache are not read again."""
+def cases(names: Sequence[str], cache: Path | None = None) -> list[Case]:
+    """Return the series of these names; those in the file of the cache are not read again."""
     if cache is not None and cache.exists():
         with np.load(cache) as file:
             found = dict(file)
     else:
-        found = {name: read(name) for name in SERIES}
+        found = {name: read(name) for name in (names if cache is None else SERIES)}
         if cache is not None:
             np.savez(cache, **found)
     return [
         Case(name, found[name], *KINDS[kind], developed)
         for name, (*_, kind, developed) in SERIES.items()
+        if name in names
     ]
 
 
@@ -325,8 +326,8 @@ def main() -> None:
     which = ("all", "yes"), ("all", "no")
     chosen = [
         case
-        for case in cases(asked.cache)
-        if case.name in asked.series and asked.developed in which[not case.developed]
+        for case in cases(asked.series, asked.cache)
+        if asked.developed in which[not case.developed]
     ]
     if asked.coverage:
         print(row("coverage", ["80 %", "95 %"]))

@@ -79,6 +79,7 @@ def test_the_comparison_on_vowels_runs(torch):
         (("busy.py", "--repeats", "1", "--seconds", "0.1"), "0 busy, (100, 32, 8, 64): 1 thread "),
         (("new_lengths.py", "--rounds", "1"), "(1000, 8, 4, 32) forward: kept "),
         (("second_thread.py", "--rounds", "1", "--calls", "1"), "two threads' time over one's"),
+        (("forecasting.py", "--series", "CO2", "--peers", "ridge", "RNNForecaster"), "| "),
         (("latency.py", "--rounds", "1", "--calls", "10"), "One step, I = 8, H = 64, float32: "),
     ],
 )
