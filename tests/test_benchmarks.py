@@ -78,6 +78,10 @@ def test_the_comparison_on_vowels_runs(torch):
     [
         (("busy.py", "--repeats", "1", "--seconds", "0.1"), "0 busy, (100, 32, 8, 64): 1 thread "),
         (("new_lengths.py", "--rounds", "1"), "(1000, 8, 4, 32) forward: kept "),
+        (
+            ("classification.py", *"--problems JapaneseVowels --series 27 --epochs 2".split()),
+            "| | JapaneseVowels | mean |",
+        ),
     ],
 )
 def test_a_script_runs(command, first):

@@ -385,8 +385,10 @@ class RNNForecaster(BaseEstimator):
         inputs, targets = (np.concatenate(arrays) for arrays in zip(*windows, strict=True))
         split = np.concatenate(train), np.concatenate(validated)
 
-        params = {name: getattr(self, name) for name in self.regressor_.get_params()}
-        regressor = self.regressor_.set_params(**params | {"standardize": False})
+        own = self.get_params(deep=False)
+        params = {name: own[name] for name in self.regressor_.get_params() if name in own}
+        params |= {"standardize": False, "patch": None}
+        regressor = self.regressor_.set_params(**params)
         regressor._split = lambda *_: split  # what is validated on is later, not chosen at random
         try:
             return regressor._begin(inputs, targets)
@@ -663,7 +665,9 @@ class RNNForecaster(BaseEstimator):
         regressor = RNNRegressor._from_tensors(config["regressor"], parts)
         nowhere = {"checkpoint": None}  # a file from anyone must not say where to write
         regressor.set_params(**nowhere)
-        model = cls(**regressor.get_params(deep=False) | config["own"] | nowhere)
+        shared = regressor.get_params(deep=False)
+        shared = {name: shared[name] for name in cls._get_param_names() if name in shared}
+        model = cls(**shared | config["own"] | nowhere)
         model.regressor_, model._listed = regressor, validation.flag("listed", config["listed"])
         checks.settings(model.get_params(deep=False))
         if model.difference > tensors["_values"].shape[-1]:  # before a list of lags is made
