@@ -287,7 +287,7 @@ def test_lbfgs_ends_where_the_gradient_is_small():
     model = RNNRegressor(3, solver="lbfgs", pooling="last", **options)  # the largest has kinks
     model.fit(LIST, Y)
     assert model.n_iter_ < 2000
-    (net,) = model._networks()
+    (net,) = model._networks(model._objective())
     x = model._scaled(SERIES)
     target = model._scaled_target(Y[:, None])
     ((_, _, grad),) = net.gradients(x, target, x.batches(30)[0], None)

@@ -53,6 +53,10 @@ KINDS = {
     "balanced": (RNNClassifier(**FULL, class_weight="balanced"), LABELS),
     "given": (RNNClassifier(**FULL, class_weight={0: 3, 2: 0.5}), LABELS),
     "steps": (RNNRegressor(**FULL), STEPS),
+    "steps, alpha": (RNNRegressor(**FULL, alpha=0.5), STEPS),
+    "steps, lbfgs": (
+        RNNRegressor(**FULL | {"max_iter": 200, "tol": 1e-3}, solver="lbfgs", alpha=0.5), STEPS,
+    ),
     "labels of steps": (RNNClassifier(**FULL, class_weight="balanced"), STEP_LABELS),
     "lbfgs": (RNNRegressor(**FULL | {"max_iter": 200, "tol": 1e-3}, solver="lbfgs"), Y),
     "lbfgs, alpha": (
@@ -217,6 +221,22 @@ def test_weighted_measures():
         np.testing.assert_array_equal(found[q], expected)
 
 
+def test_weights_of_a_score():
+    for model, y in (
+        (RNNRegressor(**QUICK), Y),
+        (RNNRegressor(**QUICK), STEPS),
+        (RNNClassifier(**QUICK), LABELS),
+        (RNNClassifier(**QUICK), STEP_LABELS),
+    ):
+        model.fit(LIST, y)
+        expected = model.score(some(LIST, TWICE), some(y, TWICE))
+        assert model.score(LIST, y, WEIGHTS) == pytest.approx(expected, rel=1e-9)
+        assert model.score(LIST, y) != pytest.approx(expected, rel=1e-6)
+        for given in (-WEIGHTS, np.zeros(30), WEIGHTS[1:], np.full(30, np.nan)):
+            with pytest.raises(ValueError, match="sample_weight"):
+                model.score(LIST, y, given)
+
+
 # --- validation data ----------------------------------------------------------------------------
 
 
@@ -319,6 +339,10 @@ def test_learning_rates(monkeypatch):
         monkeypatch, max_iter=60, learning_rate="plateau", learning_rate_init=0.05, tol=0.05
     )
     assert plateau[0] == 0.05 and plateau[-1] < 0.05
+    late = RNNRegressor(**QUICK, learning_rate="cosine")
+    for _ in range(6):  # after its last epoch it goes on with the last rate
+        late.partial_fit(LIST, Y)
+    assert late.n_iter_ == 6
     best, stalled, expected = math.inf, 0, 0.05
     constant = model._begin(LIST, Y)[0].trainings[0].constant
     for rate, loss in zip(plateau, model.loss_curve_, strict=True):
@@ -435,6 +459,30 @@ def test_quantiles_of_many_forms():
     assert not hasattr(RNNRegressor(), "predict_quantiles")
     with pytest.raises(sklearn.exceptions.NotFittedError):
         RNNRegressor(loss="quantile").predict_quantiles(LIST)
+
+
+def test_a_model_predicts_as_it_was_fitted():
+    """Whatever was set since then, and refused."""
+    for options, later in (
+        ({}, {"loss": "quantile"}),
+        ({"loss": "quantile"}, {"loss": "squared_error"}),
+        ({"loss": "quantile"}, {"quantiles": (0.5,)}),
+        ({}, {"loss": "mse"}),
+    ):
+        model = RNNRegressor(**QUICK, **options).fit(LIST, Y)
+        expected = model.predict(LIST)
+        model.set_params(**later)
+        with pytest.raises((TypeError, ValueError)):
+            model.fit(LIST, None)
+        np.testing.assert_array_equal(model.predict(LIST), expected)
+        if later != {"loss": "mse"}:
+            again = RNNRegressor._from_tensors(*model._to_tensors())
+            np.testing.assert_array_equal(again.predict(LIST), expected)
+            with pytest.raises(ValueError, match="the quantiles must stay those of the network"):
+                model.set_params(warm_start=True).fit(LIST, Y)
+    model = RNNRegressor(**QUICK).fit(LIST, Y).set_params(loss="quantile")
+    with pytest.raises(ValueError, match=r"predict_quantiles needs a fit with loss=.quantile."):
+        model.predict_quantiles(LIST)
 
 
 def own(prediction, target, weights):

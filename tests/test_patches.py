@@ -71,6 +71,21 @@ def test_targets_of_steps_have_no_patches_and_know_nothing_of_later():
     assert not RNNRegressor(truncation=3, **QUICK).fit(LIST, Y).rnn_.bidirectional
 
 
+def test_early_stopping_with_steps_of_series_of_one_step():
+    """As many rows as series: rows of targets are still those of the series."""
+    X = [x[:1] for x in LIST]
+    y = [1e3 * k * np.ones(1) for k in range(30)]
+    model = RNNRegressor(**QUICK, early_stopping=True, shuffle=False, solver="lbfgs")
+    begun, x, target = model._begin(X, y)
+    (training,) = begun.trainings
+    seen = []
+    training._lbfgs = lambda *data: seen.append(data) or True
+    training.run(x, target)
+    ((some, found, _),) = seen
+    np.testing.assert_array_equal(some.starts, training.only)
+    assert len(found) == 30
+
+
 @pytest.mark.parametrize("patch", [0, -1, 2.0, "all", True])
 def test_bad_patches(patch):
     with pytest.raises((TypeError, ValueError), match="patch"):
@@ -211,6 +226,10 @@ def test_an_interruption_keeps_the_members_that_learned(monkeypatch):
     with pytest.warns(UserWarning, match="interrupted by user"):
         model.fit(LIST, Y)
     assert len(model.members_) == 2 and np.isfinite(model.predict(LIST)).all()
+    done.clear()
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        model.fit(LIST, Y)  # another one, of which the members of the first are no part
+    assert len(model.members_) == 2 and model.n_iter_ == 4
 
 
 @pytest.mark.parametrize("count", [0, 1.5, None])

@@ -31,6 +31,9 @@ from .sequences import Sequences, spread, units
 from .series import columns
 from .training import History, Settings, Training
 
+# What a file says of a network from before there were patches and members.
+ADDED: dict[str, Any] = {"patch": [1, 1], "members": [], "validation_losses": None}
+
 
 def _named(value: Any) -> Any:
     """Return a parameter as JSON has it: two that differ must differ."""
@@ -192,9 +195,9 @@ class RNNEstimator(BaseEstimator):
         scaled = Sequences(checks.in_dtype("X", rows, self.rnn_.dtype), x.starts, x.lengths)
         return Patches(self.patch_size_, self.patch_stride_).cut(scaled)
 
-    def _networks(self) -> list[Network]:
+    def _networks(self, loss: Loss | None = None) -> list[Network]:
+        """Return the members, to predict, or with a loss to train."""
         pooling = None if self._form.steps else self.pooling
-        loss = self._objective()
         return [Network(rnn, head, pooling, loss) for rnn, head in self.members_]
 
     def _readouts(self, X: Any) -> tuple[list[np.ndarray], Sequences]:
@@ -203,6 +206,13 @@ class RNNEstimator(BaseEstimator):
         x = self._series(X, reset=False)
         scaled = self._scaled(x)
         return [network.predict(scaled) for network in self._networks()], x
+
+    def _score_weights(self, sample_weight: Any, x: Sequences) -> np.ndarray | None:
+        """Return weights of the rows that are scored, (N,) or (R,)."""
+        weights = checks.sample_weight(sample_weight, len(x))
+        if weights is None or not self._form.steps:
+            return weights
+        return np.repeat(weights, x.lengths)
 
     # --- fit ------------------------------------------------------------------------------------
 
@@ -314,13 +324,13 @@ class RNNEstimator(BaseEstimator):
         x, target = self._scaled(x), self._scaled_target(target)
         if other is not None:
             other = self._scaled(other[0]), self._scaled_target(other[1]), None
-        networks = self._networks()
+        networks = self._networks(self._objective())
         constant = self._loss_of_a_constant(networks[0], target, weights)
         trainings = [
             self._training(network, settings, rng, history, x, target, weights, other, constant)
             for network, rng, history in zip(networks, rngs, self._begun(going_on), strict=True)
         ]
-        return Trainings(trainings, weights, checkpoint, seed), x, target
+        return Trainings(trainings, weights, checkpoint, seed, not going_on), x, target
 
     def _training(
         self,
@@ -384,7 +394,7 @@ class RNNEstimator(BaseEstimator):
             x, target = self._scaled(x), self._scaled_target(target)
             trainings = []
             for network, rng, history, state in zip(
-                self._networks(), rngs, histories, states, strict=True
+                self._networks(self._objective()), rngs, histories, states, strict=True
             ):
                 trainings.append(Training(network, settings, rng, history))
                 if state is not None:
@@ -393,7 +403,7 @@ class RNNEstimator(BaseEstimator):
             for training in trainings:
                 training.one_epoch(x, target, weights)
         finally:
-            self._take_down(Trainings(trainings, weights, None, []))
+            self._take_down(Trainings(trainings, weights, None, [], False))
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -412,7 +422,7 @@ class RNNEstimator(BaseEstimator):
         """
         x = self._series(X, reset=not going_on)
         rows, form = checks.target(y, x, labels=self._labels)
-        weights = checks.fit_weights(sample_weight, len(x))
+        weights = checks.sample_weight(sample_weight, len(x))
         if weights is not None and not weights.all():
             keep = np.flatnonzero(weights)
             weights, some = weights[keep], x[keep]
@@ -640,6 +650,8 @@ class RNNEstimator(BaseEstimator):
         KeyError, TypeError, ValueError
             If anything does not fit.
         """
+        if not any(name in config for name in ADDED):
+            config = config | ADDED
         model = cls(**checks.BEFORE | config["params"])
         if model.checkpoint is not None:
             raise ValueError(f"checkpoint must be None in a file, got {model.checkpoint!r}")
@@ -650,7 +662,7 @@ class RNNEstimator(BaseEstimator):
             setattr(model, f"{name}_", configuration.build(kind, config[name], own))
         rnn, head = model.rnn_, model.head_
         tensors = dict(tensors)
-        model._put_members_together(tensors.pop("members.weights", None), config.get("members", []))
+        model._put_members_together(tensors.pop("members.weights", None), config["members"])
         seed = model.random_state
         if seed is not None and type(seed) is not int:
             raise ValueError(f"random_state must be None or an int in a file, got {seed!r}")
@@ -675,7 +687,7 @@ class RNNEstimator(BaseEstimator):
                 raise ValueError(f"feature_names_in must be {model.n_features_in_} names")
             model.feature_names_in_ = np.array(names, object)
         features = 1 if model._table else model.n_features_in_
-        patch = config.get("patch", [1, 1])
+        patch = config["patch"]
         if not isinstance(patch, list) or len(patch) != 2:
             raise ValueError(f"patch must be a size and a stride, got {patch!r}")
         size, stride = (validation.positive_int("patch", value) for value in patch)
@@ -699,7 +711,7 @@ class RNNEstimator(BaseEstimator):
         if scores is not None:
             scores = checks.kept_list("validation_scores", scores)
         model.validation_scores_ = scores
-        kept = config.get("validation_losses")
+        kept = config["validation_losses"]
         model.validation_losses_ = (
             None if kept is None else checks.kept_list("validation_losses", kept)
         )
@@ -756,7 +768,7 @@ class RNNEstimator(BaseEstimator):
         for training in trained:
             training.network.store()
         begun = [k for k, training in enumerate(trained) if training.history.n_iter > 0] or [0]
-        if not self.__sklearn_is_fitted__() and len(begun) < len(trained):
+        if trainings.are_new and len(begun) < len(trained):
             # of an ensemble that was interrupted the members that have learned something are kept
             trained = [trained[k] for k in begun]
             self.members_ = [self.members_[k] for k in begun]

@@ -278,8 +278,8 @@ def kept_history(value: Any) -> History:
     return History(**value)
 
 
-def fit_weights(value: Any, series: int) -> np.ndarray | None:
-    """Return weights of series for a fit, (N,), or None where they are all alike.
+def sample_weight(value: Any, series: int) -> np.ndarray | None:
+    """Return weights of series, (N,), or None where there are none.
 
     Raises
     ------
@@ -340,11 +340,6 @@ def class_weights(
     if not found[codes].any():
         raise ValueError("class_weight must not be 0 for all labels of y")
     return found
-
-
-def sample_weight(value: Any) -> Any:
-    """Return weights of a score, which scikit-learn checks but for masks."""
-    return validation.unmasked("sample_weight", value)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ class Trainings:
         Holds the states of all; what it has found is gone on from.
     seed : list of int
         Goes into the checkpoint.
+    are_new : bool
+        Whether the networks have not been trained before.
     """
 
     def __init__(
@@ -35,8 +37,9 @@ class Trainings:
         weights: np.ndarray | None,
         checkpoint: Checkpoint | None,
         seed: list[int],
+        are_new: bool,
     ) -> None:
-        self.trainings, self.weights = trainings, weights
+        self.trainings, self.weights, self.are_new = trainings, weights, are_new
         self._checkpoint, self._seed = checkpoint, seed
         self._states: list[State] = []
         if checkpoint is None:

@@ -35,8 +35,8 @@ class Network:
         Both give their weights, and get them back by `store`.
     pooling : {"last", "mean", "max"} or None
         What of a series the readout sees; None for every step on its own.
-    loss : callable
-        (prediction, target, weights) -> (value, gradient), as in `objectives`.
+    loss : callable, optional
+        (prediction, target, weights) -> (value, gradient), as in `objectives`; for training.
 
     Attributes
     ----------
@@ -44,7 +44,9 @@ class Network:
         Those of the RNN, then those of the readout.
     """
 
-    def __init__(self, rnn: RNN, head: Linear, pooling: str | None, loss: Loss) -> None:
+    def __init__(
+        self, rnn: RNN, head: Linear, pooling: str | None, loss: Loss | None = None
+    ) -> None:
         self.rnn, self.head, self.pooling, self.loss = rnn, head, pooling, loss
         self.weights = np.concatenate((rnn.flat_parameters, head.flat_parameters))
         self._rnn_weights, self._head_weights = np.split(self.weights, [rnn.flat_parameters.size])

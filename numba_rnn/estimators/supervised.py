@@ -311,14 +311,14 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
         y : array_like or list of array_like
             Labels, in one of the forms above.
         sample_weight : array_like, shape (n_samples,), optional
-            Weights of series; not for labels of steps.
+            Weights of series, and of each of their steps where those have labels.
 
         Returns
         -------
         float
         """
-        weights = checks.sample_weight(sample_weight)
         found, x = self._probabilities(X)
+        weights = self._score_weights(sample_weight, x)
         truth, _ = checks.target(y, x, labels=True)
         predicted = self.classes_[found.argmax(axis=1)]
         return float(accuracy_score(truth[:, 0], predicted, sample_weight=weights))
@@ -370,6 +370,8 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
     y_mean_, y_scale_ : ndarray of float64, shape (n_targets,)
         What the readout is undone by: y = readout · y_scale_ + y_mean_. The scale of a target that
         is constant is 0, so that the constant is what is predicted.
+    quantiles_ : tuple of float or None
+        What is predicted, with loss="quantile".
 
     See Also
     --------
@@ -470,10 +472,15 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
         reset: bool,
     ) -> np.ndarray:
         if reset:
-            self._form = form
+            self._form, self.quantiles_ = form, self._levels()
             self.y_mean_, self.y_scale_ = self._spread(rows, weights)
         elif (form.steps, rows.shape[1]) != (self._form.steps, len(self.y_mean_)):
             raise ValueError("y must have the form that it had at first")
+        elif self.quantiles_ != self._levels():
+            raise ValueError(
+                f"the quantiles must stay those of the network, {self.quantiles_}, got "
+                f"{self._levels()}"
+            )
         else:
             self._measure_constants(rows, weights)
         return rows
@@ -535,14 +542,29 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
                 "loss must be a name to be saved, not a function of your own, got "
                 + validation.describe(self.loss)
             )
-        return super()._to_tensors()
+        config, tensors = super()._to_tensors()
+        levels = self.quantiles_
+        if levels is not None:
+            config["params"] |= {"loss": "quantile", "quantiles": list(levels)}
+        elif self.loss == "quantile":  # as it was set since the fit
+            config["params"]["loss"] = "squared_error"
+        return config, tensors
+
+    @classmethod
+    def _from_tensors(cls, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> Self:
+        params = config["params"]
+        if isinstance(params.get("quantiles"), list):
+            config = config | {"params": params | {"quantiles": tuple(params["quantiles"])}}
+        model = super()._from_tensors(config, tensors)
+        model.quantiles_ = model._levels()
+        return model
 
     def _scaled_target(self, target: np.ndarray) -> np.ndarray:
         scaled = (target - self.y_mean_) / units(self.y_scale_)
         return checks.in_dtype("y", scaled, self.rnn_.dtype)
 
     def _score(self, target: np.ndarray, readout: np.ndarray, weights: np.ndarray | None) -> float:
-        levels = self._levels()
+        levels = self.quantiles_
         if levels is not None:
             readout = _of_quantiles(readout, levels)[:, :, middle(levels)]
         return float(r2_score(target, readout, sample_weight=weights))
@@ -555,7 +577,8 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
 
     def _numbers(self, X: Any) -> tuple[np.ndarray, Sequences]:
         """Return predictions as rows, (N, K) or (R, K)."""
-        if (levels := self._levels()) is not None:
+        check_is_fitted(self)
+        if (levels := self.quantiles_) is not None:
             found, x = self._quantiles(X, levels)
             return found[:, :, middle(levels)], x
         readouts, x = self._readouts(X)
@@ -579,9 +602,10 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
         ndarray of float64 or list of ndarray
             What `predict` returns, with a last axis more: the `quantiles`, in their order.
         """
-        levels = self._levels()
         check_is_fitted(self)
-        values, x = self._quantiles(X, levels)
+        if self.quantiles_ is None:
+            raise ValueError('predict_quantiles needs a fit with loss="quantile"')
+        values, x = self._quantiles(X, self.quantiles_)
         return self._form.shape(values[:, 0] if self._form.flat else values, x)
 
     def predict(self, X: Any) -> np.ndarray | list[np.ndarray]:
@@ -611,14 +635,14 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
         y : array_like or list of array_like
             Targets, in one of the forms above.
         sample_weight : array_like, shape (n_samples,), optional
-            Weights of series; not for targets of steps.
+            Weights of series, and of each of their steps where those have targets.
 
         Returns
         -------
         float
             Mean over the targets where there are several.
         """
-        weights = checks.sample_weight(sample_weight)
         values, x = self._numbers(X)
+        weights = self._score_weights(sample_weight, x)
         truth, _ = checks.target(y, x, labels=False)
         return float(r2_score(truth, values, sample_weight=weights))

@@ -230,7 +230,7 @@ class Training:
         """
         go = self._lbfgs if self.settings.solver == "lbfgs" else self._epochs
         if self.only is not None:
-            if len(target) == len(x):
+            if self.network.pooling is not None:  # or else they are found by their rows
                 target, weights = target[self.only], None if weights is None else weights[self.only]
             x = x[self.only]
         try:
@@ -304,7 +304,7 @@ class Training:
         """Learning rate of the next epoch."""
         settings, history = self.settings, self.history
         if settings.learning_rate == "cosine":  # from the first value to almost nothing
-            done = min(history.n_iter / settings.max_iter, 1.0)
+            done = min(history.n_iter, settings.max_iter - 1) / settings.max_iter
             return settings.learning_rate_init * (1 + math.cos(math.pi * done)) / 2
         return settings.learning_rate_init * history.factor
 
@@ -323,8 +323,7 @@ class Training:
                 ):
                     if n == 0:  # a chunk of steps of which none matters
                         continue
-                    series = len(batch) if weights is None else n  # series, or what they weigh
-                    value += self._decay(grads, series)
+                    value += self._decay(grads, x[batch], batch, weights)
                     self._check(value)
                     if settings.clip_norm is not None:
                         optim.clip_grad_norm(grads, settings.clip_norm)
@@ -336,11 +335,28 @@ class Training:
         self._check(float(network.weights.sum()), "weights")
         return total / count
 
-    def _decay(self, grads: np.ndarray, series: float) -> float:
-        """Add the gradient of alpha / (2 · series) · |w|² over weights, not biases; return that."""
-        factor = self.settings.alpha / series
-        if factor == 0:
+    def _decay(
+        self,
+        grads: np.ndarray,
+        series: Sequences,
+        places: np.ndarray,
+        weights: np.ndarray | None,
+    ) -> float:
+        """Add the gradient of alpha / (2 · series) · |w|² over weights, not biases; return that.
+
+        Series count by what they weigh, where they weigh something.
+        """
+        if self.settings.alpha == 0:
             return 0.0
+        if weights is None:
+            count = len(series)
+        elif self.network.pooling is not None:
+            count = float(weights[places].sum())
+        else:  # what the steps of each weigh on average
+            count = float(
+                np.sum(weights[series.index, 0] / np.repeat(series.lengths, series.lengths))
+            )
+        factor = self.settings.alpha / count
         w = np.where(self._decayed, self.network.weights, 0)
         grads += w.dtype.type(factor) * w
         return factor / 2 * float(np.sum(w.astype(np.float64) ** 2))
@@ -452,7 +468,8 @@ class Training:
                     count += n
                     gradient += n * grads
             gradient /= count
-            value = total / count + self._decay(gradient, len(x) if weights is None else count)
+            everything = np.arange(len(x))
+            value = total / count + self._decay(gradient, x, everything, weights)
             self._check(value)
             if self.save is not None:
                 self.evaluations.append((value, gradient.copy()))

@@ -179,7 +179,7 @@ def _estimator(graph: Graph, model: Any, lengths: bool) -> None:
         wide = graph.add("Mul", graph.cast(value, np.float64), graph.constant(scale))
         return graph.cast(graph.add("Add", wide, graph.constant(mean)), dtype)
 
-    if (levels := model._levels()) is None:
+    if (levels := model.quantiles_) is None:
         prediction = finished(unscaled(averaged(readouts), 0))
     else:
         targets = [len(model.y_mean_), len(levels)]
