@@ -60,11 +60,13 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
 
     Notes
     -----
-    A series' prediction has the same bits whatever else is predicted with it.
+    {wording.NOTES}
 
     References
     ----------
     J. L. Elman, "Finding structure in time", Cognitive Science 14(2), 1990.
+
+    {wording.PATCHES}
 
     Examples
     --------
@@ -379,11 +381,13 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
 
     Notes
     -----
-    A series' prediction has the same bits whatever else is predicted with it.
+    {wording.NOTES}
 
     References
     ----------
     J. L. Elman, "Finding structure in time", Cognitive Science 14(2), 1990.
+
+    {wording.PATCHES}
 
     P. J. Werbos, "Backpropagation through time: what it does and how to do it", Proceedings of the
     IEEE 78(10), 1990.

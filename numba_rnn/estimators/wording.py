@@ -117,3 +117,13 @@ FORMS = """X is an array (n_samples, n_timesteps, n_features), a table (n_sample
     of one feature, in which a column is a time step, or a list of arrays (T_i, n_features) or
     (T_i,) where lengths differ. A list of lists is an array. Frames and series of pandas and polars
     will do for tables and in lists."""
+
+NOTES = """A series' prediction has the same bits whatever else is predicted with it.
+
+    The defaults were chosen with `RNNClassifier`, on halves of the training parts of GunPoint,
+    ItalyPowerDemand and JapaneseVowels, and on BasicMotions, ArrowHead, OSULeaf and
+    PickupGestureWiimoteZ, of the UCR and UEA archives. Series that are short, or of which only the
+    end matters, may want ``patch=None``, ``pooling="last"`` and ``bidirectional=False``."""
+
+PATCHES = """S. Lin et al., "SegRNN: segment recurrent neural network for long-term time series
+    forecasting", arXiv 2308.11200, 2023: steps read in patches."""
