@@ -57,7 +57,7 @@ def ours(problem: Problem, threads: int) -> Run:
         model = RNNClassifier(
             problem.hidden_size, batch_size=problem.batch_size, max_iter=epochs,
             learning_rate_init=problem.lr, clip_norm=problem.clip_norm, n_iter_no_change=np.inf,
-            random_state=seed,
+            random_state=seed, bidirectional=False, pooling="last", patch=None,
         )  # fmt: skip
         start = time.perf_counter()
         model.fit(X_train, y_train)

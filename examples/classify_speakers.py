@@ -31,10 +31,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     X_train, y_train, X_test, y_test = nr.datasets.load_japanese_vowels()
     nr.warmup()  # compile first, so that the time below is that of training
     model = RNNClassifier(
-        hidden_size=96,
-        bidirectional=True,
-        pooling="max",  # each unit says how strongly it was reminded of something, at any step
-        batch_size=16,
         max_iter=args.epochs,
         n_iter_no_change=float("inf"),  # the epochs are few: take them all
         random_state=args.seed,

@@ -70,7 +70,7 @@ def mse(
         return _on_gpu("mse", prediction, target, weights)
     x, y, w = _prepare(prediction, target, weights)
     with np.errstate(all="ignore"):
-        return _weighted_mean(*squared(x, y), w, prediction.dtype)
+        return weighted_mean(*squared(x, y), w, prediction.dtype)
 
 
 def mae(
@@ -108,7 +108,7 @@ def mae(
         return _on_gpu("mae", prediction, target, weights)
     x, y, w = _prepare(prediction, target, weights)
     with np.errstate(all="ignore"):
-        return _weighted_mean(*_absolute(x, y), w, prediction.dtype)
+        return weighted_mean(*absolute(x, y), w, prediction.dtype)
 
 
 def huber(
@@ -159,7 +159,7 @@ def huber(
         return _on_gpu("huber", prediction, target, weights, delta)
     x, y, w = _prepare(prediction, target, weights)
     with np.errstate(all="ignore"):
-        return _weighted_mean(*_hubers(x, y, delta), w, prediction.dtype)
+        return weighted_mean(*hubers(x, y, delta), w, prediction.dtype)
 
 
 def binary_cross_entropy(
@@ -202,7 +202,7 @@ def binary_cross_entropy(
         return _on_gpu("binary_cross_entropy", prediction, target, weights)
     x, y, w = _prepare(prediction, target, weights, probabilities=True)
     with np.errstate(all="ignore"):
-        return _weighted_mean(*_logistic(x, y), w, prediction.dtype)
+        return weighted_mean(*_logistic(x, y), w, prediction.dtype)
 
 
 def cross_entropy(
@@ -256,7 +256,7 @@ def cross_entropy(
     x = np.where(used[..., None], prediction, 0)
     with np.errstate(all="ignore"):
         loss, slope = softmax(x.reshape(y.size, x.shape[-1]), y.ravel())
-        value, gradient = _weighted_mean(loss, slope, w.ravel(), prediction.dtype)
+        value, gradient = weighted_mean(loss, slope, w.ravel(), prediction.dtype)
     return value, gradient.reshape(prediction.shape)
 
 
@@ -271,13 +271,15 @@ def squared(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return loss, d
 
 
-def _absolute(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    d = x - y
+def absolute(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """|x - y|."""
+    d = np.subtract(x, y, dtype=np.float64)
     return np.abs(d), np.sign(d)
 
 
-def _hubers(x: np.ndarray, y: np.ndarray, delta: float) -> tuple[np.ndarray, np.ndarray]:
-    d = x - y
+def hubers(x: np.ndarray, y: np.ndarray, delta: float) -> tuple[np.ndarray, np.ndarray]:
+    """d^2 / 2 near 0, a line beyond delta, with d = x - y."""
+    d = np.subtract(x, y, dtype=np.float64)
     return special.huber(delta, d), np.clip(d, -delta, delta)
 
 
@@ -350,13 +352,13 @@ def _prepare(
 
 
 def mean(loss: np.ndarray, slope: np.ndarray, dtype: np.dtype) -> tuple[float, np.ndarray]:
-    """Return what `_weighted_mean` does with weights of 1, to the bit; the slope is used up."""
+    """Return what `weighted_mean` does with weights of 1, to the bit; the slope is used up."""
     slope *= 1 / loss.size
     slope += 0.0  # -0 becomes 0
     return float(loss.mean()), slope.astype(dtype)
 
 
-def _weighted_mean(
+def weighted_mean(
     loss: np.ndarray, slope: np.ndarray, w: np.ndarray, dtype: np.dtype
 ) -> tuple[float, np.ndarray]:
     """Return sum(w l) / sum(w) and its gradient from the slopes dl/dx, which may have more axes."""

@@ -26,19 +26,20 @@ _FORECAST = _COLORS[0]
 
 
 def loss_curves(model: Any, *, ax: Axes | None = None) -> Axes:
-    """Draw the loss of every epoch, and the validation score where there is one.
+    """Draw the loss of every epoch, and validation loss and score where there are some.
 
     Parameters
     ----------
     model : fitted estimator
-        Its `loss_curve_` and `validation_scores_` are drawn.
+        Its `loss_curve_`, `validation_losses_` and `validation_scores_` are drawn.
     ax : matplotlib.axes.Axes, optional
 
     Returns
     -------
     matplotlib.axes.Axes
         The one with the losses, on a logarithmic scale where they span a decade. Scores have an
-        axis of their own on the right, with a dot at the best epoch, whose weights were kept.
+        axis of their own on the right, with a dot at the best epoch, whose
+        weights early stopping keeps.
 
     Raises
     ------
@@ -67,10 +68,15 @@ def loss_curves(model: Any, *, ax: Axes | None = None) -> Axes:
     loss = np.asarray(model.loss_curve_, float)
     epochs = np.arange(1, len(loss) + 1)
     handles = ax.plot(epochs, loss, color=_COLORS[0], label="training loss")
-    if loss.size and 0 < loss.min() < loss.max() / 10:
+    validation_loss = np.asarray(getattr(model, "validation_losses_", None) or [], float)
+    if validation_loss.size:
+        later = epochs[-len(validation_loss) :]
+        handles += ax.plot(later, validation_loss, color=_COLORS[2], label="validation loss")
+    both = np.concatenate([loss, validation_loss[np.isfinite(validation_loss)]])
+    if loss.size and 0 < both.min() < both.max() / 10:
         ax.set_yscale("log")
     ax.set_xlabel("epoch")
-    ax.set_ylabel("training loss")
+    ax.set_ylabel("loss" if validation_loss.size else "training loss")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(alpha=0.3)
     score = getattr(model, "validation_scores_", None)

@@ -81,6 +81,10 @@ def test_the_comparison_on_vowels_runs(torch):
         (("second_thread.py", "--rounds", "1", "--calls", "1"), "two threads' time over one's"),
         (("forecasting.py", "--series", "CO2", "--peers", "ridge", "RNNForecaster"), "| "),
         (("latency.py", "--rounds", "1", "--calls", "10"), "One step, I = 8, H = 64, float32: "),
+        (
+            ("classification.py", *"--problems JapaneseVowels --series 27 --epochs 2".split()),
+            "| | JapaneseVowels | mean |",
+        ),
     ],
 )
 def test_a_script_runs(command, first):

@@ -43,14 +43,17 @@ def test_scikit_learn(estimator, check):
 
 def test_defaults():
     expected = {
-        "hidden_size": 64, "num_layers": 1, "nonlinearity": "tanh", "bidirectional": False,
-        "dropout": 0.0, "pooling": "last", "solver": "adam", "alpha": 0.0, "batch_size": "auto",
-        "learning_rate_init": 1e-3, "max_iter": 200, "shuffle": True, "clip_norm": 1.0,
+        "hidden_size": 64, "num_layers": 1, "nonlinearity": "tanh", "bidirectional": "auto",
+        "dropout": 0.0, "pooling": "max", "solver": "adam", "alpha": 0.0, "batch_size": "auto",
+        "learning_rate_init": 3e-3, "max_iter": 200, "shuffle": True, "clip_norm": 1.0,
         "truncation": None, "early_stopping": False, "validation_fraction": 0.1,
         "n_iter_no_change": 10, "tol": 1e-4, "standardize": True, "warm_start": False,
         "random_state": None, "verbose": 0, "dtype": "float32", "checkpoint": None,
+        "patch": "auto", "n_members": 1, "learning_rate": "constant",
     }  # fmt: skip
-    assert RNNRegressor().get_params() == RNNClassifier().get_params() == expected
+    assert RNNClassifier().get_params() == expected | {"class_weight": None}
+    quantiles = {"loss": "squared_error", "quantiles": (0.1, 0.5, 0.9)}
+    assert RNNRegressor().get_params() == expected | quantiles
 
 
 # --- forms of X ---------------------------------------------------------------------------------
@@ -59,7 +62,7 @@ def test_defaults():
 def test_one_table_in_many_forms():
     model = RNNRegressor(**QUICK)
     expected = model.fit(TABLE, Y).predict(TABLE)
-    assert model.n_features_in_ == 6 and model.rnn_.input_size == 1
+    assert model.n_features_in_ == 6 and model.x_mean_.shape == (1,)
     frame = pd.DataFrame(TABLE, columns=list("abcdef"))
     forms = [
         (TABLE.tolist(), Y.tolist()),
@@ -388,6 +391,7 @@ def test_bad_y(model, X, y, words):
         ("truncation", 0), ("early_stopping", "yes"), ("n_iter_no_change", 0),
         ("n_iter_no_change", 2.5), ("tol", -1e-3), ("standardize", 1), ("warm_start", 0),
         ("random_state", "a"), ("verbose", "much"), ("dtype", "float16"), ("checkpoint", 3),
+        ("patch", 0), ("n_members", 0), ("learning_rate", "fast"), ("loss", "mse"),
     ],
 )  # fmt: skip
 def test_bad_parameters(name, value):
@@ -445,7 +449,7 @@ def test_a_fit_interrupted_before_the_training(monkeypatch):
 
     model = RNNRegressor(**QUICK)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(RNNRegressor, "_network", interrupt)
+        patched.setattr(RNNRegressor, "_networks", interrupt)
         model.fit(TABLE, Y)
     with pytest.raises(NotFittedError):
         model.predict(TABLE)
@@ -542,7 +546,7 @@ def test_taken_apart_and_put_together():
         for a, b in zip(again.predict(X), model.predict(X), strict=True):
             np.testing.assert_array_equal(a, b)
         for name, value in vars(model).items():
-            if name.endswith("_") and name not in ("rnn_", "head_"):
+            if name.endswith("_") and name not in ("rnn_", "head_", "members_"):
                 np.testing.assert_array_equal(getattr(again, name), value, err_msg=name)
         assert again.rnn_.dropout == model.rnn_.dropout and not again.rnn_.training
         assert hasattr(again, "partial_fit") == (model.solver != "lbfgs")

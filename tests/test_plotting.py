@@ -78,6 +78,20 @@ def test_loss_and_validation_score(ax):
     assert to_hex(ax.lines[0].get_color()) != to_hex(right.lines[0].get_color())
 
 
+def test_validation_loss(ax):
+    """It may be shorter than the training's, which a fit without validation data came before."""
+    model = SimpleNamespace(
+        loss_curve_=[0.9, 0.7, 0.6], validation_losses_=[5.0, 0.4], validation_scores_=[0.1, 0.2]
+    )
+    plotting.loss_curves(model, ax=ax)
+    x, y = line(ax, "validation loss")
+    np.testing.assert_array_equal(x, [2, 3])
+    np.testing.assert_array_equal(y, [5.0, 0.4])
+    assert (ax.get_yscale(), ax.get_ylabel()) == ("log", "loss")
+    labels = ["training loss", "validation loss", "validation score, best in epoch 3"]
+    assert legend(ax.figure.axes[1]) == labels
+
+
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_losses_of_estimators(ax, early_stopping):
     options = {"max_iter": 4, "n_iter_no_change": np.inf, "early_stopping": early_stopping}

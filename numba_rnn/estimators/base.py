@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -22,10 +23,33 @@ from ..rnn import RNN
 from . import checks
 from .checkpoint import Checkpoint, digest
 from .checks import TargetForm
+from .members import Trainings
 from .network import Network
+from .objectives import Loss
+from .patches import Patches
 from .sequences import Sequences, spread, units
 from .series import columns
-from .training import History, Training
+from .training import History, Settings, Training
+
+# What a file says of a network from before there were patches and members.
+ADDED: dict[str, Any] = {"patch": [1, 1], "members": [], "validation_losses": None}
+
+
+def _named(value: Any) -> Any:
+    """Return a parameter as JSON has it: two that differ must differ."""
+    if isinstance(value, os.PathLike):
+        return str(value)
+    if isinstance(value, Mapping):
+        return [[_named(key), _named(one)] for key, one in value.items()]
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_named(one) for one in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (str, int, float, type(None))):
+        return value
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return type(value).__name__
 
 
 def _listed(array: np.ndarray | None) -> list[Any] | None:
@@ -60,7 +84,7 @@ def _of_array(array: np.ndarray) -> Sequences:
 class RNNEstimator(BaseEstimator):
     """What classifier and regressor share."""
 
-    _loss: ClassVar[Callable[[np.ndarray, np.ndarray], tuple[float, np.ndarray]]]
+    _labels: ClassVar[bool]  # whether targets are labels, or numbers
     _arrays: ClassVar[tuple[str, ...]] = ("x_mean_", "x_scale_")  # fitted, beside the layers
 
     def __init__(
@@ -68,13 +92,13 @@ class RNNEstimator(BaseEstimator):
         hidden_size: int = 64,
         num_layers: int = 1,
         nonlinearity: Literal["tanh", "relu"] = "tanh",
-        bidirectional: bool = False,
+        bidirectional: bool | Literal["auto"] = "auto",
         dropout: float = 0.0,
-        pooling: Literal["last", "mean", "max"] = "last",
+        pooling: Literal["last", "mean", "max"] = "max",
         solver: Literal["adam", "sgd", "rmsprop", "lbfgs"] = "adam",
         alpha: float = 0.0,
         batch_size: int | Literal["auto"] = "auto",
-        learning_rate_init: float = 1e-3,
+        learning_rate_init: float = 3e-3,
         max_iter: int = 200,
         shuffle: bool = True,
         clip_norm: float | None = 1.0,
@@ -89,6 +113,9 @@ class RNNEstimator(BaseEstimator):
         verbose: int = 0,
         dtype: str = "float32",
         checkpoint: str | os.PathLike[str] | None = None,
+        patch: int | Literal["auto"] | None = "auto",
+        n_members: int = 1,
+        learning_rate: Literal["constant", "cosine", "plateau"] = "constant",
     ) -> None:
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -114,6 +141,9 @@ class RNNEstimator(BaseEstimator):
         self.verbose = verbose
         self.dtype = dtype
         self.checkpoint = checkpoint
+        self.patch = patch
+        self.n_members = n_members
+        self.learning_rate = learning_rate
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -145,8 +175,8 @@ class RNNEstimator(BaseEstimator):
             self.__dict__.pop("feature_names_in_", None)
             if names is not None:
                 self.feature_names_in_ = np.array(names, object)
-        elif features != self.rnn_.input_size:
-            expected = self.rnn_.input_size
+        elif features != len(self.x_mean_):
+            expected = len(self.x_mean_)
             words = f"X has {features} features, but {type(self).__name__} is expecting {expected} "
             words += "features as input."
             if axes == 2:
@@ -160,23 +190,48 @@ class RNNEstimator(BaseEstimator):
         return x
 
     def _scaled(self, x: Sequences) -> Sequences:
+        """Return series as the network reads them: scaled, and cut into patches."""
         rows = (x.rows - self.x_mean_) / self.x_scale_
-        return Sequences(checks.in_dtype("X", rows, self.rnn_.dtype), x.starts, x.lengths)
+        scaled = Sequences(checks.in_dtype("X", rows, self.rnn_.dtype), x.starts, x.lengths)
+        return Patches(self.patch_size_, self.patch_stride_).cut(scaled)
 
-    def _network(self) -> Network:
+    def _networks(self, loss: Loss | None = None) -> list[Network]:
+        """Return the members, to predict, or with a loss to train."""
         pooling = None if self._form.steps else self.pooling
-        return Network(self.rnn_, self.head_, pooling, self._loss)
+        return [Network(rnn, head, pooling, loss) for rnn, head in self.members_]
 
-    def _readout(self, X: Any) -> tuple[np.ndarray, Sequences]:
-        """Return the readout of every series (N, K), or of every step (R, K)."""
+    def _readouts(self, X: Any) -> tuple[list[np.ndarray], Sequences]:
+        """Return what each member reads of every series (N, K), or step (R, K), and the series."""
         check_is_fitted(self)
-        x = self._scaled(self._series(X, reset=False))
-        return self._network().predict(x), x
+        x = self._series(X, reset=False)
+        scaled = self._scaled(x)
+        return [network.predict(scaled) for network in self._networks()], x
+
+    def _score_weights(self, sample_weight: Any, x: Sequences) -> np.ndarray | None:
+        """Return weights of the rows that are scored, (N,) or (R,)."""
+        weights = checks.sample_weight(sample_weight, len(x))
+        if weights is None or not self._form.steps:
+            return weights
+        return np.repeat(weights, x.lengths)
 
     # --- fit ------------------------------------------------------------------------------------
 
-    def _target(self, y: Any, x: Sequences, *, reset: bool) -> np.ndarray:
+    def _objective(self) -> Loss:
+        """Return the loss."""
+        raise NotImplementedError
+
+    def _target(
+        self, rows: np.ndarray, form: TargetForm, weights: np.ndarray | None, *, reset: bool
+    ) -> np.ndarray:
         """Return what the loss takes, (N, ...) or (R, ...); with reset take down its form."""
+        raise NotImplementedError
+
+    def _target_weights(self, target: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        """Return weights of targets, (N,) or (R,), with what their values add to them."""
+        return weights
+
+    def _constants(self, target: np.ndarray, weights: np.ndarray | None) -> list[np.ndarray]:
+        """Return readouts (K,): about the best of those that say the same of all is among them."""
         raise NotImplementedError
 
     def _scaled_target(self, target: np.ndarray) -> np.ndarray:
@@ -187,11 +242,17 @@ class RNNEstimator(BaseEstimator):
         """How many outputs the readout has."""
         raise NotImplementedError
 
-    def _score(self, target: np.ndarray, readout: np.ndarray) -> float:
+    def _score(self, target: np.ndarray, readout: np.ndarray, weights: np.ndarray | None) -> float:
         """Validation score."""
         raise NotImplementedError
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        validation_data: tuple[Any, Any] | None = None,
+    ) -> Self:
         """Fit the network to series and their targets.
 
         Parameters
@@ -200,6 +261,13 @@ class RNNEstimator(BaseEstimator):
             Series, in one of the forms above.
         y : array_like or list of array_like
             Targets, in one of the forms above.
+        sample_weight : array_like, shape (n_samples,), optional
+            What each series counts in the loss, and in what `standardize` measures: finite, not
+            negative, and not all 0. One of weight 0 is as if it were not there. In a batch that is
+            all of the data, one of weight 2 is as if it were there twice.
+        validation_data : tuple (X, y), optional
+            Series and targets that are not trained on. Their score and loss are taken down after
+            each epoch, and early stopping goes by them instead of holding back a part of X.
 
         Returns
         -------
@@ -208,8 +276,8 @@ class RNNEstimator(BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If a parameter, X or y is not as described, or the checkpoint is another training's.
-            The estimator is then what it was before.
+            If a parameter or an argument is not as described, or the checkpoint is another
+            training's. The estimator is then what it was before.
         OSError
             If the checkpoint can't be written.
         RuntimeError
@@ -220,71 +288,122 @@ class RNNEstimator(BaseEstimator):
         Warns
         -----
         ConvergenceWarning
-            If max_iter epochs were over before loss or validation score had stalled.
+            If max_iter epochs were over before loss or validation score had stalled, or the
+            training ended with the loss that a constant prediction has.
         UserWarning
             If the training was interrupted from the keyboard; the model so far is kept.
         """
         with all_or_nothing(self):
-            training, x, target = self._begin(X, y)
+            trainings, x, target = self._begin(X, y, sample_weight, validation_data)
         try:
-            training.run(x, target)
+            trainings.run(x, target)
         finally:
-            training.release()
-            self._take_down(training)
+            self._take_down(trainings)
         return self
 
-    def _begin(self, X: Any, y: Any) -> tuple[Training, Sequences, np.ndarray]:
+    def _begin(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        validation_data: tuple[Any, Any] | None = None,
+    ) -> tuple[Trainings, Sequences, np.ndarray]:
         """Make all ready for a training, and return what it is run on."""
         settings = checks.settings(self.get_params(deep=False))
         going_on = self.warm_start and self.__sklearn_is_fitted__()
-        x, target = self._take_in(X, y, going_on)
+        x, target, weights = self._take_in(X, y, sample_weight, going_on)
+        other = None
+        if validation_data is not None:
+            other = self._take_in_validation(validation_data)
         seed = self._seed()
-        checkpoint = self._open_checkpoint(x, target, going_on)
+        checkpoint = self._open_checkpoint(x, target, weights, other, going_on)
         if checkpoint is not None and checkpoint.found:
             seed = checkpoint.found[0]["seed"]
-        rng = np.random.default_rng(seed)
-        self._build(x, rng, going_on)
-        x, target, network = self._scaled(x), self._scaled_target(target), self._network()
+        rngs = [np.random.default_rng([*seed, k] if k else seed) for k in range(self.n_members)]
+        self._build(rngs, going_on)
+        x, target = self._scaled(x), self._scaled_target(target)
+        if other is not None:
+            other = self._scaled(other[0]), self._scaled_target(other[1]), None
+        networks = self._networks(self._objective())
+        constant = self._loss_of_a_constant(networks[0], target, weights)
+        trainings = [
+            self._training(network, settings, rng, history, x, target, weights, other, constant)
+            for network, rng, history in zip(networks, rngs, self._begun(going_on), strict=True)
+        ]
+        return Trainings(trainings, weights, checkpoint, seed, not going_on), x, target
 
-        train, validate, save = np.arange(len(x)), None, None
-        if self.early_stopping:
-            train, held_back = self._split(target, len(x), rng)
-            validate = self._validation(network, x, target, held_back)
-        if checkpoint is not None:
+    def _training(
+        self,
+        network: Network,
+        settings: Settings,
+        rng: np.random.Generator,
+        history: History,
+        x: Sequences,
+        target: np.ndarray,
+        weights: np.ndarray | None,
+        other: tuple[Sequences, np.ndarray, None] | None,
+        constant: float,
+    ) -> Training:
+        """Make the training of a member ready."""
+        validate = only = None
+        if other is not None:
+            validate = self._validation(network, *other)
+        elif self.early_stopping:
+            only, held_back = self._split(target, len(x), rng)
+            series = x[held_back]
+            rows = series.index if self._form.steps else held_back
+            apart = None if weights is None else weights[rows]
+            validate = self._validation(network, series, target[rows], apart)
+        return Training(
+            network, settings, rng, history, validate,
+            early_stopping=self.early_stopping, constant=constant, only=only,
+        )  # fmt: skip
 
-            def save(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-                checkpoint.save(meta | {"seed": seed}, arrays)
+    def _loss_of_a_constant(
+        self, network: Network, target: np.ndarray, weights: np.ndarray | None
+    ) -> float:
+        """Loss of a prediction that is the same for all; 0 where it is no number."""
+        found = []
+        with np.errstate(all="ignore"):
+            for readout in self._constants(target, weights):
+                one = readout.astype(network.weights.dtype)
+                everywhere = np.broadcast_to(one, (len(target), len(one)))
+                found.append(network.loss(everywhere, target, weights)[0])
+        return min((loss for loss in found if math.isfinite(loss)), default=0.0)
 
-        training = Training(network, settings, rng, self._history(going_on), validate, save)
-        if checkpoint is not None:
-            if checkpoint.found:
-                training.load_state(*checkpoint.found)
-            if not training.finished:  # or else it is only read
-                checkpoint.claim()
-                training.release = checkpoint.release
-        return training, x[train], target if self._form.steps else target[train]
-
-    def _partial_fit(self, X: Any, y: Any, **options: Any) -> Self:
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any = None, **options: Any) -> Self:
         """Go once over some data; options are those of `_target`."""
         settings = checks.settings(self.get_params(deep=False))
         if self.early_stopping:
             raise ValueError("early_stopping must be False for partial_fit, got True")
         with all_or_nothing(self):
             going_on = self.__sklearn_is_fitted__()
-            x, target = self._take_in(X, y, going_on, **options)
-            rng = self.rnn_._rng if going_on else np.random.default_rng(self._seed())
-            self._build(x, rng, going_on)
-            x, target = self._scaled(x), self._scaled_target(target)
-            history = self._history(going_on)
+            x, target, weights = self._take_in(X, y, sample_weight, going_on, **options)
+            if going_on:
+                rngs = [rnn._rng for rnn, _ in self.members_]
+            else:
+                seed = self._seed()
+                rngs = [
+                    np.random.default_rng([*seed, k] if k else seed) for k in range(self.n_members)
+                ]
+            histories, states = self._begun(going_on), [None] * self.n_members
             if going_on:  # an epoch of the same training, where another fit would be a new one
-                history.n_iter, history.best_loss = self.n_iter_, self.best_loss_
-            training = Training(self._network(), settings, rng, history)
-            if going_on and self._optimizer_state is not None:
-                training.resume_optimizer(self._optimizer_state)
+                histories = copy.deepcopy(self._histories)
+                states = self._optimizer_state or states
+            self._build(rngs, going_on)
+            x, target = self._scaled(x), self._scaled_target(target)
+            trainings = []
+            for network, rng, history, state in zip(
+                self._networks(self._objective()), rngs, histories, states, strict=True
+            ):
+                trainings.append(Training(network, settings, rng, history))
+                if state is not None:
+                    trainings[-1].resume_optimizer(state)
         try:
-            training.one_epoch(x, target)
+            for training in trainings:
+                training.one_epoch(x, target, weights)
         finally:
-            self._take_down(training)
+            self._take_down(Trainings(trainings, weights, None, [], False))
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -295,31 +414,66 @@ class RNNEstimator(BaseEstimator):
         return check_random_state(self.random_state).randint(2**31, size=4).tolist()
 
     def _take_in(
-        self, X: Any, y: Any, going_on: bool, **options: Any
-    ) -> tuple[Sequences, np.ndarray]:
-        """Check X and y, and measure them where this is no continuation."""
-        x = self._series(X, reset=not going_on)
-        target = self._target(y, x, reset=not going_on, **options)
-        if not going_on:
-            self.x_mean_, scale = self._spread(x.rows)
-            self.x_scale_ = units(scale)
-        return x, target
+        self, X: Any, y: Any, sample_weight: Any, going_on: bool, **options: Any
+    ) -> tuple[Sequences, np.ndarray, np.ndarray | None]:
+        """Check X, y and weights, and measure them where this is no continuation.
 
-    def _spread(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        Series that weigh nothing are left out. Weights come as those of targets, (N, 1) or (R, 1).
+        """
+        x = self._series(X, reset=not going_on)
+        rows, form = checks.target(y, x, labels=self._labels)
+        weights = checks.sample_weight(sample_weight, len(x))
+        if weights is not None and not weights.all():
+            keep = np.flatnonzero(weights)
+            weights, some = weights[keep], x[keep]
+            rows = rows[some.index if form.steps else keep]
+            x = Sequences.of(x.rows[some.index], some.lengths)
+        of_steps = None if weights is None else np.repeat(weights, x.lengths)
+        of_targets = of_steps if form.steps else weights
+        target = self._target(rows, form, of_targets, reset=not going_on, **options)
+        if not going_on:
+            self.x_mean_, scale = self._spread(x.rows, of_steps)
+            self.x_scale_ = units(scale)
+            patches = Patches.of(None if form.steps else self.patch, x.lengths)
+            self.patch_size_, self.patch_stride_ = patches.size, patches.stride
+        of_targets = self._target_weights(target, of_targets)
+        return x, target, None if of_targets is None else of_targets[:, None]
+
+    def _take_in_validation(self, data: Any) -> tuple[Sequences, np.ndarray, None]:
+        """Check validation data, which must look like what is trained on."""
+        if not isinstance(data, (tuple, list)) or len(data) != 2:
+            raise TypeError(
+                f"validation_data must be a tuple (X, y), got {validation.describe(data)}"
+            )
+        try:
+            x = self._series(data[0], reset=False)
+            rows, form = checks.target(data[1], x, labels=self._labels)
+            return x, self._target(rows, form, None, reset=False), None
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"in validation_data, {error}") from error
+
+    def _spread(
+        self, rows: np.ndarray, weights: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """What is subtracted from each column, and its scale, 0 where it is constant."""
         if self.standardize:
-            return spread(rows)
+            return spread(rows, weights=weights)
         return np.zeros(rows.shape[1]), np.ones(rows.shape[1])
 
-    def _build(self, x: Sequences, rng: np.random.Generator, going_on: bool) -> None:
-        """Make a new network, or go on with the old one."""
-        shape = (x.rows.shape[1], self.hidden_size, self.num_layers, self.nonlinearity)
+    def _build(self, rngs: list[np.random.Generator], going_on: bool) -> None:
+        """Make new networks, one for each source of random numbers, or go on with the old ones."""
+        inputs = len(self.x_mean_) * self.patch_size_
+        shape = (inputs, self.hidden_size, self.num_layers, self.nonlinearity)
         dtype = np.dtype(np.float64 if self.solver == "lbfgs" else self.dtype)
-        options = {"bidirectional": self.bidirectional, "dtype": dtype}
+        both = self._both_directions()
+        options = {"bidirectional": both, "dtype": dtype}
         if not going_on:
-            self.rnn_ = RNN(*shape, dropout=self.dropout, rng=rng, **options).eval()
-            width = self.hidden_size * (2 if self.bidirectional else 1)
-            self.head_ = Linear(width, self._outputs(), dtype=dtype, rng=rng)
+            self.members_ = []
+            for rng in rngs:
+                rnn = RNN(*shape, dropout=self.dropout, rng=rng, **options).eval()
+                width = self.hidden_size * (2 if both else 1)
+                self.members_.append((rnn, Linear(width, self._outputs(), dtype=dtype, rng=rng)))
+            self.rnn_, self.head_ = self.members_[0]
             return
         rnn = self.rnn_
         was = (rnn.input_size, rnn.hidden_size, rnn.num_layers, rnn.nonlinearity)
@@ -328,7 +482,25 @@ class RNNEstimator(BaseEstimator):
                 f"warm_start=True must keep the network, a {rnn!r}, but the parameters ask for "
                 "another one"
             )
-        rnn.dropout, rnn._rng = self.dropout, rng
+        if self.patch != "auto" and not self._form.steps:
+            asked = Patches.of(self.patch, np.ones(1, int))
+            if asked != Patches(self.patch_size_, self.patch_stride_):
+                raise ValueError(
+                    f"warm_start=True must keep patches of {self.patch_size_} steps, got "
+                    f"patch={self.patch}"
+                )
+        if len(self.members_) != len(rngs):
+            raise ValueError(
+                f"warm_start=True must keep n_members, {len(self.members_)}, got {self.n_members}"
+            )
+        for (rnn, _), rng in zip(self.members_, rngs, strict=True):
+            rnn.dropout, rnn._rng = self.dropout, rng
+
+    def _both_directions(self) -> bool:
+        """Whether the network reads from both ends."""
+        if self.bidirectional == "auto":  # a step's target must not depend on what comes later
+            return not self._form.steps and self.truncation is None
+        return self.bidirectional
 
     def _split(
         self, target: np.ndarray, series: int, rng: np.random.Generator
@@ -351,33 +523,50 @@ class RNNEstimator(BaseEstimator):
         return False
 
     def _validation(
-        self, network: Network, x: Sequences, target: np.ndarray, held_back: np.ndarray
-    ) -> Callable[[], float]:
-        series = x[held_back]
-        truth = target[series.index if self._form.steps else held_back]
+        self, network: Network, x: Sequences, target: np.ndarray, weights: np.ndarray | None
+    ) -> Callable[[], tuple[float, float]]:
+        """Score and loss of a network on series that it isn't trained on."""
 
-        def score() -> float:
-            readout = network.predict(series)
-            return self._score(truth, readout) if np.isfinite(readout).all() else -math.inf
+        def judged() -> tuple[float, float]:
+            readout = network.predict(x)
+            if not np.isfinite(readout).all():
+                return -math.inf, math.inf
+            loss = network.loss(readout, target, weights)[0]
+            return self._score(target, readout, None if weights is None else weights[:, 0]), loss
 
-        return score
+        return judged
 
     def _open_checkpoint(
-        self, x: Sequences, target: np.ndarray, going_on: bool
+        self,
+        x: Sequences,
+        target: np.ndarray,
+        weights: np.ndarray | None,
+        other: tuple[Sequences, np.ndarray, None] | None,
+        going_on: bool,
     ) -> Checkpoint | None:
         if self.checkpoint is None:
             return None
-        start = [self.rnn_.flat_parameters, self.head_.flat_parameters] if going_on else []
+        data = [x.rows, x.lengths, target]
+        if going_on:
+            data += [layer.flat_parameters for member in self.members_ for layer in member]
+        data += self._kept()
+        if weights is not None:
+            data.append(weights)
+        if other is not None:
+            data += [other[0].rows, other[0].lengths, other[1]]
         parameters = {"estimator": type(self).__name__, **self._plain_params()}
         for name in self._on_no_epoch():
             del parameters[name]
-        defaults = type(self)()._plain_params()
-        data = digest(x.rows, x.lengths, target, *start, *self._kept())
-        return Checkpoint(self.checkpoint, parameters, defaults, data)
+        defaults = type(self)()._plain_params() | checks.BEFORE
+        return Checkpoint(self.checkpoint, parameters, defaults, digest(*data))
 
     def _on_no_epoch(self) -> list[str]:
         """Parameters that change no epoch, but at most how many there are: so they may change."""
-        names = ["verbose", "checkpoint", "warm_start", "max_iter", "n_iter_no_change", "tol"]
+        names = ["verbose", "checkpoint", "warm_start", "n_iter_no_change"]
+        if self.learning_rate != "cosine":
+            names.append("max_iter")
+        if self.learning_rate != "plateau":
+            names.append("tol")
         if self.solver == "lbfgs":
             names += ["batch_size", "learning_rate_init", "shuffle", "clip_norm", "dtype"]
         if not self.early_stopping:
@@ -397,7 +586,7 @@ class RNNEstimator(BaseEstimator):
             if name == "dtype":
                 value = np.dtype(value).name
             if not isinstance(value, (str, int, float, type(None))):
-                value = str(value) if isinstance(value, os.PathLike) else type(value).__name__
+                value = _named(value)
             plain[name] = value
         return plain
 
@@ -412,6 +601,7 @@ class RNNEstimator(BaseEstimator):
         """
         check_is_fitted(self)
         params = self._plain_params() | {"checkpoint": None} | self._made_with()
+        params["n_members"] = len(self.members_)
         if not isinstance(params["random_state"], (int, type(None))):
             params["random_state"] = None
         config = {
@@ -424,18 +614,29 @@ class RNNEstimator(BaseEstimator):
             "feature_names_in": _listed(getattr(self, "feature_names_in_", None)),
             "loss_curve": self.loss_curve_,
             "validation_scores": self.validation_scores_,
+            "validation_losses": self.validation_losses_,
             "n_iter": self.n_iter_,
             "best_loss": self.best_loss_,
+            "patch": [self.patch_size_, self.patch_stride_],
+            "members": [
+                {name: getattr(history, name) for name in checks.KEPT_OF_MEMBERS}
+                for history in self._histories[1:]
+            ],
         }
         tensors = {name: getattr(self, name) for name in self._arrays}
         for prefix, layer in (("rnn.", self.rnn_), ("head.", self.head_)):
             tensors |= {prefix + name: value for name, value in layer.state_dict().items()}
+        if len(self.members_) > 1:
+            flat = [[layer.flat_parameters for layer in member] for member in self.members_[1:]]
+            tensors["members.weights"] = np.stack([np.concatenate(member) for member in flat])
         return config, tensors
 
     def _made_with(self) -> dict[str, Any]:
         """Parameters that the network shows."""
         names = ("hidden_size", "num_layers", "nonlinearity", "bidirectional")
         shown = {name: getattr(self.rnn_, name) for name in names}
+        if self.bidirectional == "auto" and self._both_directions() == shown["bidirectional"]:
+            shown["bidirectional"] = "auto"
         if self.solver != "lbfgs":  # which computes in float64 whatever dtype says
             shown["dtype"] = self.rnn_.dtype.name
         return shown
@@ -449,7 +650,9 @@ class RNNEstimator(BaseEstimator):
         KeyError, TypeError, ValueError
             If anything does not fit.
         """
-        model = cls(**config["params"])
+        if not any(name in config for name in ADDED):
+            config = config | ADDED
+        model = cls(**checks.BEFORE | config["params"])
         if model.checkpoint is not None:
             raise ValueError(f"checkpoint must be None in a file, got {model.checkpoint!r}")
         checks.settings(model.get_params(deep=False))
@@ -458,12 +661,8 @@ class RNNEstimator(BaseEstimator):
             own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
             setattr(model, f"{name}_", configuration.build(kind, config[name], own))
         rnn, head = model.rnn_, model.head_
-        for name, value in model._made_with().items():
-            if config["params"].get(name) != value:
-                raise ValueError(
-                    f"{name} must be that of the network, {value!r}, got "
-                    f"{config['params'].get(name)!r}"
-                )
+        tensors = dict(tensors)
+        model._put_members_together(tensors.pop("members.weights", None), config["members"])
         seed = model.random_state
         if seed is not None and type(seed) is not int:
             raise ValueError(f"random_state must be None or an int in a file, got {seed!r}")
@@ -474,6 +673,11 @@ class RNNEstimator(BaseEstimator):
         model._form = TargetForm(**config["target"])
         for name, value in dataclasses.asdict(model._form).items():
             validation.flag(f"target[{name!r}]", value)
+        for name, value in model._made_with().items():
+            if getattr(model, name) != value:
+                raise ValueError(
+                    f"{name} must be that of the network, {value!r}, got {getattr(model, name)!r}"
+                )
         model.n_features_in_ = validation.positive_int("n_features_in", config["n_features_in"])
         names = config["feature_names_in"]
         if names is not None:
@@ -482,43 +686,96 @@ class RNNEstimator(BaseEstimator):
             if len(names) != model.n_features_in_:
                 raise ValueError(f"feature_names_in must be {model.n_features_in_} names")
             model.feature_names_in_ = np.array(names, object)
-        shapes = dict.fromkeys(("x_mean_", "x_scale_"), (rnn.input_size,))
-        shapes |= dict.fromkeys(("y_mean_", "y_scale_"), (head.out_features,))
+        features = 1 if model._table else model.n_features_in_
+        patch = config["patch"]
+        if not isinstance(patch, list) or len(patch) != 2:
+            raise ValueError(f"patch must be a size and a stride, got {patch!r}")
+        size, stride = (validation.positive_int("patch", value) for value in patch)
+        model.patch_size_, model.patch_stride_ = size, stride
+        if stride > size or (model._form.steps and size > 1):
+            raise ValueError(f"patch must be a size and a stride of no more, got {patch!r}")
+        shapes = dict.fromkeys(("x_mean_", "x_scale_"), (features,))
+        shapes |= dict.fromkeys(("y_mean_", "y_scale_"), (model._targets(),))
         for name, value in rest.items():
             array = validation.shaped(name, value, shapes[name], np.dtype(np.float64))
             setattr(model, name, checks.kept_array(name, array))
         fits = head.in_features == rnn.hidden_size * (2 if rnn.bidirectional else 1)
         if not fits or rnn.dtype != head.dtype or rnn.batch_first:
             raise ValueError(f"{head!r} must fit on {rnn!r}")
-        if rnn.input_size != (1 if model._table else model.n_features_in_):
-            raise ValueError(f"{rnn!r} must fit n_features_in = {model.n_features_in_}")
+        if rnn.input_size != features * size:
+            raise ValueError(
+                f"{rnn!r} must fit n_features_in = {model.n_features_in_} and patches of {size}"
+            )
         model.loss_curve_ = checks.kept_list("loss_curve", config["loss_curve"])
         scores = config["validation_scores"]
         if scores is not None:
             scores = checks.kept_list("validation_scores", scores)
         model.validation_scores_ = scores
+        kept = config["validation_losses"]
+        model.validation_losses_ = (
+            None if kept is None else checks.kept_list("validation_losses", kept)
+        )
         model.n_iter_ = config["n_iter"]
         if type(model.n_iter_) is not int or model.n_iter_ < 0:
             raise ValueError(f"n_iter must be an int from 0 on, got {model.n_iter_!r}")
         model.best_loss_ = validation.real("best_loss", config["best_loss"])
+        model._histories[0] = History(
+            model.n_iter_, model.loss_curve_, model.validation_scores_ or [],
+            model.validation_losses_ or [], model.best_loss_,
+        )  # fmt: skip
         model._optimizer_state = None
         return model
 
-    def _history(self, going_on: bool) -> History:
-        """What a training begins with: the curves so far, and nothing that it could stall on.
+    def _targets(self) -> int:
+        """How many targets the readout is of, where there are numbers."""
+        return self.head_.out_features
+
+    def _put_members_together(self, weights: np.ndarray | None, histories: Any) -> None:
+        """Make the members of a file, of which the first one is there, with their histories."""
+        self.members_, self._histories = [(self.rnn_, self.head_)], [History()]
+        count = self.rnn_.flat_parameters.size
+        if weights is None:
+            weights = np.empty((0, count), self.rnn_.dtype)
+        shape = (self.n_members - 1, count + self.head_.flat_parameters.size)
+        if len(weights) or self.n_members > 1:
+            weights = validation.shaped("members.weights", weights, shape, self.rnn_.dtype)
+        if not isinstance(histories, list) or len(histories) != len(weights):
+            raise ValueError(f"members must be a list of {len(weights)}, got {histories!r}")
+        for row, history in zip(weights, histories, strict=True):
+            rnn, head = copy.deepcopy((self.rnn_, self.head_))
+            rnn.flat_parameters, head.flat_parameters = row[:count], row[count:]
+            self.members_.append((rnn, head))
+            self._histories.append(checks.kept_history(history))
+
+    def _begun(self, going_on: bool) -> list[History]:
+        """What the trainings begin with: the curves so far, and nothing that one could stall on.
 
         The best loss and the best score of another fit, on other data, say nothing of this one.
         """
         if not going_on:
-            return History()
-        return History(
-            loss_curve=list(self.loss_curve_), validation_scores=list(self.validation_scores_ or ())
-        )
+            return [History() for _ in range(self.n_members)]
+        return [
+            History(
+                loss_curve=list(history.loss_curve),
+                validation_scores=list(history.validation_scores),
+                validation_losses=list(history.validation_losses),
+            )
+            for history in self._histories
+        ]
 
-    def _take_down(self, training: Training) -> None:
-        training.network.store()
-        history = training.history
+    def _take_down(self, trainings: Trainings) -> None:
+        trained = trainings.trainings
+        for training in trained:
+            training.network.store()
+        begun = [k for k, training in enumerate(trained) if training.history.n_iter > 0] or [0]
+        if trainings.are_new and len(begun) < len(trained):
+            # of an ensemble that was interrupted the members that have learned something are kept
+            trained = [trained[k] for k in begun]
+            self.members_ = [self.members_[k] for k in begun]
+        self._histories = [training.history for training in trained]
+        self._optimizer_state = [training.optimizer_state() for training in trained]
+        history, validated = self._histories[0], trained[0].validate is not None
         self.loss_curve_, self.best_loss_ = history.loss_curve, history.best_loss
-        self.validation_scores_ = history.validation_scores if self.early_stopping else None
+        self.validation_scores_ = history.validation_scores if validated else None
+        self.validation_losses_ = history.validation_losses if validated else None
         self.n_iter_ = history.n_iter
-        self._optimizer_state = training.optimizer_state()

@@ -5,6 +5,7 @@ Single values are checked by `numba_rnn.validation`, tables by scikit-learn, as 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +17,12 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from .. import validation
 from .sequences import Sequences
-from .training import Settings
+from .training import History, Settings
 
+RATES = ("constant", "cosine", "plateau")
+# What parameters were before there were any, in files and in estimators that don't have them.
+BEFORE = {"patch": None, "n_members": 1, "learning_rate": "constant"}
+LOSSES = ("squared_error", "absolute_error", "huber", "quantile")
 SOLVERS = ("adam", "sgd", "rmsprop", "lbfgs")
 POOLINGS = ("last", "mean", "max")
 FORMS = (
@@ -33,11 +38,16 @@ def settings(parameters: Mapping[str, Any]) -> Settings:
     TypeError, ValueError
         If a parameter is not as described, or two of them contradict one another.
     """
-    get, real = parameters.__getitem__, validation.real
+    get, real = (BEFORE | parameters).__getitem__, validation.real
     for name in ("hidden_size", "num_layers"):
         validation.positive_int(name, get(name))
-    for name in ("bidirectional", "standardize", "warm_start", "early_stopping"):
+    for name in ("standardize", "warm_start", "early_stopping"):
         validation.flag(name, get(name))
+    both = get("bidirectional")
+    if not (isinstance(both, str) and both == "auto"):
+        validation.flag("bidirectional", both)
+    if "loss" in parameters:
+        loss(get("loss"), get("quantiles"))
     validation.choice("nonlinearity", get("nonlinearity"), validation.NONLINEARITIES)
     validation.choice("pooling", get("pooling"), POOLINGS)
     solver = validation.choice("solver", get("solver"), SOLVERS)
@@ -48,7 +58,7 @@ def settings(parameters: Mapping[str, Any]) -> Settings:
         batch_size = validation.positive_int("batch_size", batch_size)
     if truncation is not None:
         truncation = validation.positive_int("truncation", truncation)
-        if get("bidirectional"):
+        if not isinstance(both, str) and both:
             raise ValueError(
                 "truncation must be None with bidirectional=True, whose second direction begins "
                 f"at the end of a series, got {truncation}"
@@ -63,6 +73,15 @@ def settings(parameters: Mapping[str, Any]) -> Settings:
             f'dropout must be 0 with solver="lbfgs", whose loss must not change from one call to '
             f"the next, got {get('dropout')}"
         )
+    rate = validation.choice("learning_rate", get("learning_rate"), RATES)
+    if solver == "lbfgs" and rate != "constant":
+        raise ValueError(
+            f'learning_rate must be "constant" with solver="lbfgs", which has none, got {rate!r}'
+        )
+    validation.positive_int("n_members", get("n_members"))
+    patch = get("patch")
+    if patch is not None and not (isinstance(patch, str) and patch == "auto"):
+        validation.positive_int("patch", patch)
     clip_norm = get("clip_norm")
     patience = get("n_iter_no_change")
     if not (isinstance(patience, float) and patience == math.inf):
@@ -79,6 +98,7 @@ def settings(parameters: Mapping[str, Any]) -> Settings:
         learning_rate_init=real(
             "learning_rate_init", get("learning_rate_init"), 0, open_low=True, open_high=True
         ),
+        learning_rate=rate,
         max_iter=validation.positive_int("max_iter", get("max_iter")),
         shuffle=validation.flag("shuffle", get("shuffle")),
         clip_norm=None if clip_norm is None else real("clip_norm", clip_norm, 0, open_low=True),
@@ -87,6 +107,36 @@ def settings(parameters: Mapping[str, Any]) -> Settings:
         n_iter_no_change=patience,
         verbose=bool(verbose),
     )
+
+
+def loss(value: Any, levels: Any) -> None:
+    """Check the loss of a regressor, and its quantiles where it has some."""
+    if callable(value):
+        return
+    validation.choice("loss", value, LOSSES)
+    if value == "quantile":
+        quantiles(levels)
+
+
+def quantiles(value: Any) -> tuple[float, ...]:
+    """Return quantiles, which rise between 0 and 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are anything else.
+    """
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        raise TypeError(
+            f"quantiles must be a sequence of numbers, got {validation.describe(value)}"
+        )
+    found = tuple(
+        validation.real(f"quantiles[{k}]", one, 0, 1, open_low=True, open_high=True)
+        for k, one in enumerate(value)
+    )
+    if not found or any(a >= b for a, b in itertools.pairwise(found)):
+        raise ValueError(f"quantiles must be one or more that rise, got {found}")
+    return found
 
 
 # --- X and y ------------------------------------------------------------------------------------
@@ -213,9 +263,83 @@ def kept_list(name: str, values: Any) -> list[float]:
     return [validation.real(f"{name}[{k}]", value) for k, value in enumerate(values)]
 
 
-def sample_weight(value: Any) -> Any:
-    """Return weights of a score, which scikit-learn checks but for masks."""
-    return validation.unmasked("sample_weight", value)
+KEPT_OF_MEMBERS = ("n_iter", "best_loss", "loss_curve", "validation_scores", "validation_losses")
+
+
+def kept_history(value: Any) -> History:
+    """Return what a file says of the training of a member."""
+    if not isinstance(value, dict) or set(value) != set(KEPT_OF_MEMBERS):
+        raise ValueError(f"members must each have {', '.join(KEPT_OF_MEMBERS)}")
+    if type(value["n_iter"]) is not int or value["n_iter"] < 0:
+        raise ValueError(f"n_iter must be an int from 0 on, got {value['n_iter']!r}")
+    validation.real("best_loss", value["best_loss"])
+    for name in KEPT_OF_MEMBERS[2:]:
+        kept_list(name, value[name])
+    return History(**value)
+
+
+def sample_weight(value: Any, series: int) -> np.ndarray | None:
+    """Return weights of series, (N,), or None where there are none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not one number a series, finite, not negative, and not all 0.
+    """
+    if value is None:
+        return None
+    array = plain("sample_weight", value)
+    if array.shape != (series,):
+        raise ValueError(
+            f"sample_weight must have shape ({series},), one weight a series, got {array.shape}"
+        )
+    array = check_array(array, dtype=np.float64, ensure_2d=False, input_name="sample_weight")
+    if (array < 0).any():
+        raise ValueError(f"sample_weight must not be negative, got {array.min():g}")
+    if not array.any():
+        raise ValueError("sample_weight must not be zero for all series")
+    return array
+
+
+def class_weights(
+    value: Any, classes: np.ndarray, codes: np.ndarray, weights: np.ndarray | None
+) -> np.ndarray | None:
+    """Return what each class weighs, (C,), or None where all weigh 1.
+
+    Parameters
+    ----------
+    value : None, "balanced" or mapping of labels to numbers
+    classes : ndarray, shape (C,)
+    codes : ndarray of int64
+        Classes of the targets, as places in classes.
+    weights : ndarray or None
+        Of the targets.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these, has a label that is no class, or a weight is no number from 0 on.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str) and value == "balanced":
+        total = np.bincount(codes, weights, len(classes))
+        return total.sum() / np.maximum(len(classes) * total, np.finfo(float).tiny)
+    if not isinstance(value, Mapping):
+        raise TypeError(
+            'class_weight must be None, "balanced" or a dict of labels and weights, got '
+            + validation.describe(value)
+        )
+    known = {label: k for k, label in enumerate(classes.tolist())}
+    found = np.ones(len(classes))
+    for label, weight in value.items():
+        label = label.item() if isinstance(label, np.generic) else label
+        if label not in known:
+            raise ValueError(f"class_weight must have labels of y alone, got {label!r}")
+        found[known[label]] = validation.real(f"class_weight[{label!r}]", weight, 0, open_high=True)
+    if not found[codes].any():
+        raise ValueError("class_weight must not be 0 for all labels of y")
+    return found
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ K outputs of the readout, S = num_layers·D states.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -18,10 +18,10 @@ from ..layout import Layout
 from ..linear import Linear
 from ..rnn import RNN
 from ..stack import Pass
+from .objectives import Loss
 from .pooling import POOLS
 from .sequences import Sequences, pack
 
-Loss = Callable[[np.ndarray, np.ndarray], tuple[float, np.ndarray]]
 ROWS_AT_ONCE = 1 << 15  # of a prediction, so that memory stays small
 
 
@@ -35,8 +35,8 @@ class Network:
         Both give their weights, and get them back by `store`.
     pooling : {"last", "mean", "max"} or None
         What of a series the readout sees; None for every step on its own.
-    loss : callable
-        (prediction, target) -> (value, gradient), as in `numba_rnn.losses`.
+    loss : callable, optional
+        (prediction, target, weights) -> (value, gradient), as in `objectives`; for training.
 
     Attributes
     ----------
@@ -44,7 +44,9 @@ class Network:
         Those of the RNN, then those of the readout.
     """
 
-    def __init__(self, rnn: RNN, head: Linear, pooling: str | None, loss: Loss) -> None:
+    def __init__(
+        self, rnn: RNN, head: Linear, pooling: str | None, loss: Loss | None = None
+    ) -> None:
         self.rnn, self.head, self.pooling, self.loss = rnn, head, pooling, loss
         self.weights = np.concatenate((rnn.flat_parameters, head.flat_parameters))
         self._rnn_weights, self._head_weights = np.split(self.weights, [rnn.flat_parameters.size])
@@ -63,8 +65,13 @@ class Network:
     # --- training -------------------------------------------------------------------------------
 
     def gradients(
-        self, x: Sequences, target: np.ndarray, batch: np.ndarray, truncation: int | None
-    ) -> Iterator[tuple[float, int, np.ndarray]]:
+        self,
+        x: Sequences,
+        target: np.ndarray,
+        batch: np.ndarray,
+        truncation: int | None,
+        weights: np.ndarray | None = None,
+    ) -> Iterator[tuple[float, float, np.ndarray]]:
         """Loss and gradients of a batch: once, or chunk by chunk where steps are truncated.
 
         Parameters
@@ -76,12 +83,14 @@ class Network:
         truncation : int or None
             Steps through which gradients flow back, of every series counted from its end. States
             are carried on from chunk to chunk. Without pooling each chunk has a loss of its own.
+        weights : ndarray, shape (len(x), 1) or (R, 1), optional
+            Of the targets.
 
         Yields
         ------
         value : float
-        count : int
-            Targets that the value is the mean of.
+        count : float
+            Targets that the value is the mean of, or what they weigh.
         gradients : ndarray, shape (P,)
         """
         series = x[batch]
@@ -93,33 +102,47 @@ class Network:
             if not is_last:
                 h[:, : layout.batch] = done.h_n
             if self.pooling is None:
-                yield self._step_gradients(done, target.take(index, axis=0))
+                weight = None if weights is None else weights.take(index, axis=0)
+                yield self._step_gradients(done, target.take(index, axis=0), weight)
             elif keep:
                 passes.append(done)
+        if self.pooling is None:
+            return
+        weight = None if weights is None else weights[batch]
         if self.pooling == "last":
-            yield self._last_gradients(passes[0], target[batch])
-        elif self.pooling is not None:
-            yield self._pooled_gradients(passes, series.lengths, target[batch])
+            yield self._last_gradients(passes[0], target[batch], weight)
+        else:
+            yield self._pooled_gradients(passes, series.lengths, target[batch], weight)
 
-    def _step_gradients(self, done: Pass, target: np.ndarray) -> tuple[float, int, np.ndarray]:
-        value, grad, head = self._readout_gradients(done.outputs[-1], target)
-        return value, len(target), np.concatenate((done.backward(grad, None)[2], head))
+    def _step_gradients(
+        self, done: Pass, target: np.ndarray, weight: np.ndarray | None
+    ) -> tuple[float, float, np.ndarray]:
+        value, grad, head = self._readout_gradients(done.outputs[-1], target, weight)
+        grads = np.concatenate((done.backward(grad, None)[2], head))
+        return value, _count(target, weight), grads
 
-    def _last_gradients(self, done: Pass, target: np.ndarray) -> tuple[float, int, np.ndarray]:
-        value, grad, head = self._readout_gradients(self._last(done.h_n), target)
+    def _last_gradients(
+        self, done: Pass, target: np.ndarray, weight: np.ndarray | None
+    ) -> tuple[float, float, np.ndarray]:
+        value, grad, head = self._readout_gradients(self._last(done.h_n), target, weight)
         grad_h_n = self._last_backward(grad, done.h_n)
-        return value, len(target), np.concatenate((done.backward(None, grad_h_n)[2], head))
+        grads = np.concatenate((done.backward(None, grad_h_n)[2], head))
+        return value, _count(target, weight), grads
 
     def _pooled_gradients(
-        self, passes: list[Pass], lengths: np.ndarray, target: np.ndarray
-    ) -> tuple[float, int, np.ndarray]:
+        self,
+        passes: list[Pass],
+        lengths: np.ndarray,
+        target: np.ndarray,
+        weight: np.ndarray | None,
+    ) -> tuple[float, float, np.ndarray]:
         outputs = np.concatenate([done.outputs[-1] for done in passes])
         pool = POOLS[self.pooling](outputs, [done.layout for done in passes], lengths)
-        value, grad, head = self._readout_gradients(pool.value, target)
+        value, grad, head = self._readout_gradients(pool.value, target, weight)
         ends = np.cumsum([len(done.x) for done in passes])
         parts = np.split(pool.backward(grad), ends[:-1])
         rnn = sum(done.backward(part, None)[2] for done, part in zip(passes, parts, strict=True))
-        return value, len(target), np.concatenate((rnn, head))
+        return value, _count(target, weight), np.concatenate((rnn, head))
 
     # --- prediction -----------------------------------------------------------------------------
 
@@ -165,10 +188,10 @@ class Network:
         return self._backend.linear_forward(x, self._head_weights, self.head.out_features)
 
     def _readout_gradients(
-        self, x: np.ndarray, target: np.ndarray
+        self, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None
     ) -> tuple[float, np.ndarray, np.ndarray]:
         """Loss, and its gradients with respect to x and to the weights of the readout."""
-        value, slope = self.loss(self._readout(x), target)
+        value, slope = self.loss(self._readout(x), target, weight)
         grad, weights = self._backend.linear_backward(
             x, self._head_weights, self.head.out_features, slope
         )
@@ -185,3 +208,8 @@ class Network:
         out = np.zeros_like(h_n)
         out[-D:] = grad if D == 1 else np.stack(np.split(grad, D, axis=1))
         return out
+
+
+def _count(target: np.ndarray, weight: np.ndarray | None) -> float:
+    """How many targets there are, or what they weigh."""
+    return len(target) if weight is None else float(weight.sum())

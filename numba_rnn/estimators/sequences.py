@@ -138,9 +138,11 @@ ROUNDING = 4 * np.finfo(np.float64).eps  # of a value in float64, and of the sum
 
 
 def spread(
-    rows: np.ndarray, rounding: np.ndarray | float | None = None
+    rows: np.ndarray,
+    rounding: np.ndarray | float | None = None,
+    weights: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each column, in float64.
+    """Mean and standard deviation of each column, in float64, of rows with weights above 0.
 
     The deviation is 0 for a column that is constant but for rounding: by `rounding`, or a few of
     the last bits of its values.
@@ -150,13 +152,32 @@ def spread(
     with np.errstate(over="ignore"):  # of a range that is infinite it is none
         width = highest - lowest
     constant = width <= (ROUNDING * size if rounding is None else rounding)
-    mean = np.where(lowest == highest, rows[0], rows.mean(axis=0, dtype=np.float64))
+    if weights is None:
+        average = rows.mean(axis=0, dtype=np.float64)
+    else:
+        share = (weights / weights.max() / np.sum(weights / weights.max()))[:, None]
+        average = np.sum(share * rows, axis=0, dtype=np.float64)
+    mean = np.where(lowest == highest, rows[0], average)
     distance = np.abs(rows - mean)
     unit = np.where(constant, 1.0, distance.max(axis=0))  # so that no square overflows
-    scale = unit * np.sqrt(np.mean((distance / unit) ** 2, axis=0))
+    squares = (distance / unit) ** 2
+    scale = unit * np.sqrt(squares.mean(axis=0) if weights is None else np.sum(share * squares, 0))
     return mean, np.where(constant, 0.0, scale)
 
 
 def units(scale: np.ndarray) -> np.ndarray:
     """Return what values are divided by: their scale, or 1 where they are constant."""
     return np.where(scale == 0, 1.0, scale)
+
+
+def weighted_quantiles(
+    rows: np.ndarray, weights: np.ndarray, levels: tuple[float, ...]
+) -> np.ndarray:
+    """Quantiles of each column (K,), at which so much of the weight is reached, shape (Q, K)."""
+    order = np.argsort(rows, axis=0)
+    reached = np.cumsum(weights[order], axis=0) / weights.sum()
+    found = np.empty((len(levels), rows.shape[1]))
+    for q, level in enumerate(levels):
+        first = np.argmax(reached >= level - 1e-12, axis=0)
+        found[q] = np.take_along_axis(rows, order, 0)[first, np.arange(rows.shape[1])]
+    return found

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Self
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
 
 import numpy as np
 from scipy.special import softmax
@@ -11,13 +13,25 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
 
+from .. import validation
 from . import checks, objectives, wording
 from .base import RNNEstimator, has_epochs
-from .sequences import Sequences, units
+from .objectives import Loss
+from .sequences import Sequences, units, weighted_quantiles
 
-EXPECTED_FAILED_CHECKS: dict[str, dict[str, str]] = {"RNNClassifier": {}, "RNNRegressor": {}}
-"""Checks of scikit-learn that contradict what a series is: class name -> {check: reason}."""
+_OF_BATCHES = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "a series of weight 2 is in one batch, and two of weight 1 may be in two; with "
+        'batch_size=n_samples and dtype="float64" the check passes'
+    )
+}
+EXPECTED_FAILED_CHECKS: dict[str, dict[str, str]] = {
+    "RNNClassifier": dict(_OF_BATCHES),
+    "RNNRegressor": dict(_OF_BATCHES),
+}
+"""Checks of scikit-learn that contradict what is done: class name -> {check: reason}."""
 
 
 class RNNClassifier(ClassifierMixin, RNNEstimator):
@@ -28,7 +42,12 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
     y holds a label a series: strings, numbers or whatever can be sorted. A list of arrays (T_i,) is
     a label for every step, and `predict` returns such a list.
 
-    {wording.PARAMETERS.format(also="")}
+    {wording.PARAMETERS.format(also="").rstrip()}
+    class_weight : dict, "balanced" or None, default None
+        What each class counts in the loss, beside sample_weight; a class that a dict leaves out
+        counts 1. "balanced" lets all classes count alike: n / (n_classes · series of the class),
+        series counted by their weight.
+
     Attributes
     ----------
     classes_ : ndarray, shape (n_classes,)
@@ -41,11 +60,13 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
 
     Notes
     -----
-    A series' prediction has the same bits whatever else is predicted with it.
+    {wording.NOTES}
 
     References
     ----------
     J. L. Elman, "Finding structure in time", Cognitive Science 14(2), 1990.
+
+    {wording.PATCHES}
 
     Examples
     --------
@@ -61,11 +82,61 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
     (3, 2)
     """
 
-    _loss = staticmethod(objectives.cross_entropy)
+    _labels = True
 
-    def _target(self, y: Any, x: Sequences, *, reset: bool, classes: Any = None) -> np.ndarray:
-        labels, form = checks.target(y, x, labels=True)
-        labels = labels[:, 0]
+    def __init__(
+        self,
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
+        bidirectional: bool | Literal["auto"] = "auto",
+        dropout: float = 0.0,
+        pooling: Literal["last", "mean", "max"] = "max",
+        solver: Literal["adam", "sgd", "rmsprop", "lbfgs"] = "adam",
+        alpha: float = 0.0,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate_init: float = 3e-3,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        clip_norm: float | None = 1.0,
+        truncation: int | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: float = 10,
+        tol: float = 1e-4,
+        standardize: bool = True,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        dtype: str = "float32",
+        checkpoint: str | os.PathLike[str] | None = None,
+        patch: int | Literal["auto"] | None = "auto",
+        n_members: int = 1,
+        learning_rate: Literal["constant", "cosine", "plateau"] = "constant",
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+    ) -> None:
+        super().__init__(
+            hidden_size, num_layers, nonlinearity, bidirectional, dropout, pooling,
+            solver, alpha, batch_size, learning_rate_init, max_iter, shuffle, clip_norm,
+            truncation, early_stopping, validation_fraction, n_iter_no_change, tol,
+            standardize, warm_start, random_state, verbose, dtype, checkpoint, patch,
+            n_members, learning_rate,
+        )  # fmt: skip
+        self.class_weight = class_weight
+
+    def _objective(self) -> Loss:
+        return objectives.cross_entropy
+
+    def _target(
+        self,
+        rows: np.ndarray,
+        form: checks.TargetForm,
+        weights: np.ndarray | None,
+        *,
+        reset: bool,
+        classes: Any = None,
+    ) -> np.ndarray:
+        labels = rows[:, 0]
         if classes is not None:
             classes = np.unique(checks.plain("classes", classes))
             if not reset and not np.array_equal(classes, self.classes_):
@@ -95,8 +166,18 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
             )
         return np.array([place[label] for label in labels.tolist()], np.int64)
 
+    def _target_weights(self, target: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        each = checks.class_weights(self.class_weight, self.classes_, target, weights)
+        if each is None:
+            return weights
+        return each[target] if weights is None else each[target] * weights
+
+    def _constants(self, target: np.ndarray, weights: np.ndarray | None) -> list[np.ndarray]:
+        found = np.bincount(target, None if weights is None else weights[:, 0], self._outputs())
+        return [np.log(np.maximum(found / found.sum(), np.finfo(np.float32).tiny))]
+
     @available_if(has_epochs)
-    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Go once over some data, from where the last call ended.
 
         What `standardize` measures, it measures in the first call; later ones are scaled alike.
@@ -110,6 +191,8 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
         classes : array_like, shape (n_classes,), optional
             All labels that there will be. Needed in the first call, unless `fit` came before; in
             later ones they must be the same.
+        sample_weight : array_like, shape (n_samples,), optional
+            As in `fit`.
 
         Returns
         -------
@@ -118,16 +201,21 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
         Raises
         ------
         TypeError, ValueError
-            If a parameter, X, y or classes is not as described, or early_stopping is True.
+            If a parameter or an argument is not as described, or early_stopping is True.
         FloatingPointError
             If the loss became infinite or NaN. The estimator keeps the weights that it had.
         """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                'class_weight must not be "balanced" for partial_fit, which doesn\'t see all '
+                "labels; give a dict"
+            )
         if classes is None and not self.__sklearn_is_fitted__():
             raise ValueError(
                 "classes must be all labels that there will be in the first call of partial_fit, "
                 "got None"
             )
-        return self._partial_fit(X, y, classes=classes)
+        return self._partial_fit(X, y, sample_weight, classes=classes)
 
     def _outputs(self) -> int:
         return len(self.classes_)
@@ -139,10 +227,17 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
             raise TypeError(
                 f"labels must be strings or numbers to be saved, got classes_ = {labels}"
             )
+        if isinstance(self.class_weight, Mapping):  # JSON's keys are strings
+            pairs = [[_plain(label), float(w)] for label, w in self.class_weight.items()]
+            config["params"]["class_weight"] = pairs
         return config | {"classes": labels, "classes_dtype": self.classes_.dtype.str}, tensors
 
     @classmethod
     def _from_tensors(cls, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> Self:
+        weights = config["params"].get("class_weight")
+        if isinstance(weights, list):
+            params = config["params"] | {"class_weight": dict(weights)}
+            config = config | {"params": params}
         model = super()._from_tensors(config, tensors)
         classes, dtype = config["classes"], np.dtype(config["classes_dtype"])
         if not all(isinstance(label, (str, bool, int, float)) for label in classes):
@@ -154,6 +249,7 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
         kept = model.classes_.dtype.kind == dtype.kind and model.classes_.tolist() == classes
         if not kept or len(set(classes)) != len(classes):
             raise ValueError(f"the classes must be different ones of dtype {dtype}")
+        checks.class_weights(model.class_weight, model.classes_, np.arange(len(classes)), None)
         return model
 
     def _scaled_target(self, target: np.ndarray) -> np.ndarray:
@@ -165,8 +261,14 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
     def _kept(self) -> list[np.ndarray]:
         return [np.frombuffer(json.dumps(self.classes_.tolist(), default=str).encode(), np.uint8)]
 
-    def _score(self, target: np.ndarray, readout: np.ndarray) -> float:
-        return float(np.mean(readout.argmax(axis=1) == target))
+    def _score(self, target: np.ndarray, readout: np.ndarray, weights: np.ndarray | None) -> float:
+        return float(np.average(readout.argmax(axis=1) == target, weights=weights))
+
+    def _probabilities(self, X: Any) -> tuple[np.ndarray, Sequences]:
+        """Return the mean of the members' probabilities as rows, (N, C) or (R, C)."""
+        readouts, x = self._readouts(X)
+        found = [softmax(readout.astype(np.float64), axis=1) for readout in readouts]
+        return (found[0] if len(found) == 1 else np.mean(found, axis=0)), x
 
     def predict(self, X: Any) -> np.ndarray | list[np.ndarray]:
         """Return the likeliest label of each series, or of each step.
@@ -180,8 +282,8 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
         -------
         ndarray, shape (n_samples,), or for each step what y was
         """
-        readout, x = self._readout(X)
-        labels = self.classes_[readout.argmax(axis=1)]
+        found, x = self._probabilities(X)
+        labels = self.classes_[found.argmax(axis=1)]
         return self._form.shape(labels if self._form.flat else labels[:, None], x)
 
     def predict_proba(self, X: Any) -> np.ndarray | list[np.ndarray]:
@@ -198,8 +300,8 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
             For each step an array (n_samples, n_timesteps, n_classes), or a list of arrays
             (T_i, n_classes).
         """
-        readout, x = self._readout(X)
-        return self._form.shape(softmax(readout.astype(np.float64), axis=1), x)
+        found, x = self._probabilities(X)
+        return self._form.shape(found, x)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the share of series, or of steps, that get their label.
@@ -211,17 +313,38 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
         y : array_like or list of array_like
             Labels, in one of the forms above.
         sample_weight : array_like, shape (n_samples,), optional
-            Weights of series; not for labels of steps.
+            Weights of series, and of each of their steps where those have labels.
 
         Returns
         -------
         float
         """
-        weights = checks.sample_weight(sample_weight)
-        readout, x = self._readout(X)
+        found, x = self._probabilities(X)
+        weights = self._score_weights(sample_weight, x)
         truth, _ = checks.target(y, x, labels=True)
-        predicted = self.classes_[readout.argmax(axis=1)]
+        predicted = self.classes_[found.argmax(axis=1)]
         return float(accuracy_score(truth[:, 0], predicted, sample_weight=weights))
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if isinstance(label, np.generic) else label
+
+
+def _of_quantiles(readout: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
+    """Readout (M, K·Q) as quantiles (M, K, Q), which rise."""
+    return np.sort(readout.reshape(len(readout), -1, len(levels)), axis=2)
+
+
+def middle(levels: tuple[float, ...]) -> int:
+    """Place of the quantile that is nearest to the median."""
+    return int(np.argmin(np.abs(np.array(levels) - 0.5)))
+
+
+def _has_quantiles(estimator: RNNRegressor) -> bool:
+    """Whether quantiles are what is predicted."""
+    if estimator.loss != "quantile":
+        raise AttributeError('predict_quantiles needs loss="quantile"')
+    return True
 
 
 class RNNRegressor(RegressorMixin, RNNEstimator):
@@ -233,13 +356,24 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
     for every step, as an array (n_samples, n_timesteps, n_targets) or a list of arrays
     (T_i, n_targets) or (T_i,). `predict` returns that form.
 
-    {wording.PARAMETERS.format(also=", and each target")}
+    {wording.PARAMETERS.format(also=", and each target").rstrip()}
+    loss : {{"squared_error", "absolute_error", "huber", "quantile"}} or callable
+        What is minimised, of scaled targets; default "squared_error". "huber" is squared up to 1,
+        which is a standard deviation, and absolute beyond. "quantile" is the pinball loss of all
+        `quantiles`; `predict` then gives that nearest to the median, and `predict_quantiles` all.
+        A callable takes prediction and target (M, n_targets) and weights (M, 1) or None, and
+        returns value and gradient, as those of `numba_rnn.losses` do.
+    quantiles : sequence of float, default (0.1, 0.5, 0.9)
+        Between 0 and 1, rising; for loss="quantile".
+
     Attributes
     ----------
-    {wording.ATTRIBUTES.format(loss="the squared error of scaled targets", score="R²")}
+    {wording.ATTRIBUTES.format(loss="of scaled targets", score="R²")}
     y_mean_, y_scale_ : ndarray of float64, shape (n_targets,)
         What the readout is undone by: y = readout · y_scale_ + y_mean_. The scale of a target that
         is constant is 0, so that the constant is what is predicted.
+    quantiles_ : tuple of float or None
+        What is predicted, with loss="quantile".
 
     See Also
     --------
@@ -247,11 +381,13 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
 
     Notes
     -----
-    A series' prediction has the same bits whatever else is predicted with it.
+    {wording.NOTES}
 
     References
     ----------
     J. L. Elman, "Finding structure in time", Cognitive Science 14(2), 1990.
+
+    {wording.PATCHES}
 
     P. J. Werbos, "Backpropagation through time: what it does and how to do it", Proceedings of the
     IEEE 78(10), 1990.
@@ -270,34 +406,105 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
     (100, 12, 1)
     """
 
-    _loss = staticmethod(objectives.squared_error)
+    _labels = False
     _arrays = ("x_mean_", "x_scale_", "y_mean_", "y_scale_")
+
+    def __init__(
+        self,
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
+        bidirectional: bool | Literal["auto"] = "auto",
+        dropout: float = 0.0,
+        pooling: Literal["last", "mean", "max"] = "max",
+        solver: Literal["adam", "sgd", "rmsprop", "lbfgs"] = "adam",
+        alpha: float = 0.0,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate_init: float = 3e-3,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        clip_norm: float | None = 1.0,
+        truncation: int | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: float = 10,
+        tol: float = 1e-4,
+        standardize: bool = True,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        dtype: str = "float32",
+        checkpoint: str | os.PathLike[str] | None = None,
+        patch: int | Literal["auto"] | None = "auto",
+        n_members: int = 1,
+        learning_rate: Literal["constant", "cosine", "plateau"] = "constant",
+        loss: Literal["squared_error", "absolute_error", "huber", "quantile"] | Loss = (
+            "squared_error"
+        ),
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+    ) -> None:
+        super().__init__(
+            hidden_size, num_layers, nonlinearity, bidirectional, dropout, pooling,
+            solver, alpha, batch_size, learning_rate_init, max_iter, shuffle, clip_norm,
+            truncation, early_stopping, validation_fraction, n_iter_no_change, tol,
+            standardize, warm_start, random_state, verbose, dtype, checkpoint, patch,
+            n_members, learning_rate,
+        )  # fmt: skip
+        self.loss = loss
+        self.quantiles = quantiles
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
-    def _target(self, y: Any, x: Sequences, *, reset: bool) -> np.ndarray:
-        rows, form = checks.target(y, x, labels=False)
+    def _levels(self) -> tuple[float, ...] | None:
+        """Return the quantiles that are predicted, if any."""
+        return checks.quantiles(self.quantiles) if self.loss == "quantile" else None
+
+    def _objective(self) -> Loss:
+        if (levels := self._levels()) is not None:
+            return objectives.Quantile(levels)
+        return objectives.Own(self.loss) if callable(self.loss) else objectives.NAMED[self.loss]
+
+    def _target(
+        self,
+        rows: np.ndarray,
+        form: checks.TargetForm,
+        weights: np.ndarray | None,
+        *,
+        reset: bool,
+    ) -> np.ndarray:
         if reset:
-            self._form = form
-            self.y_mean_, self.y_scale_ = self._spread(rows)
-        elif (form.steps, rows.shape[1]) != (self._form.steps, self.head_.out_features):
+            self._form, self.quantiles_ = form, self._levels()
+            self.y_mean_, self.y_scale_ = self._spread(rows, weights)
+        elif (form.steps, rows.shape[1]) != (self._form.steps, len(self.y_mean_)):
             raise ValueError("y must have the form that it had at first")
+        elif self.quantiles_ != self._levels():
+            raise ValueError(
+                f"the quantiles must stay those of the network, {self.quantiles_}, got "
+                f"{self._levels()}"
+            )
         else:
-            self._measure_constants(rows)
+            self._measure_constants(rows, weights)
         return rows
 
-    def _measure_constants(self, rows: np.ndarray) -> None:
+    def _measure_constants(self, rows: np.ndarray, weights: np.ndarray | None) -> None:
         """Scale targets that were constant at first by what they are now."""
         if (constant := self.y_scale_ == 0).any():
-            mean, scale = self._spread(rows)
+            mean, scale = self._spread(rows, weights)
             self.y_mean_ = np.where(constant, mean, self.y_mean_)
             self.y_scale_ = np.where(constant, scale, self.y_scale_)
 
+    def _constants(self, target: np.ndarray, weights: np.ndarray | None) -> list[np.ndarray]:
+        weights = np.ones(len(target)) if weights is None else weights[:, 0]
+        if (levels := self._levels()) is not None:
+            return [weighted_quantiles(target, weights, levels).T.ravel()]
+        middle = weighted_quantiles(target, weights, (0.5,))[0]
+        return [np.average(target, axis=0, weights=weights), middle]
+
     @available_if(has_epochs)
-    def partial_fit(self, X: Any, y: Any) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Go once over some data, from where the last call ended.
 
         What `standardize` measures, it measures in the first call; later ones are scaled alike.
@@ -308,6 +515,8 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
             Series, in one of the forms above.
         y : array_like or list of array_like
             Targets, in one of the forms above.
+        sample_weight : array_like, shape (n_samples,), optional
+            As in `fit`.
 
         Returns
         -------
@@ -316,26 +525,92 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
         Raises
         ------
         TypeError, ValueError
-            If a parameter, X or y is not as described, or early_stopping is True.
+            If a parameter or an argument is not as described, or early_stopping is True.
         FloatingPointError
             If the loss became infinite or NaN. The estimator keeps the weights that it had.
         """
-        return self._partial_fit(X, y)
+        return self._partial_fit(X, y, sample_weight)
 
     def _outputs(self) -> int:
-        return len(self.y_mean_)
+        return len(self.y_mean_) * len(self._levels() or (0,))
+
+    def _targets(self) -> int:
+        levels = len(self._levels() or (0,))
+        if self.head_.out_features % levels:
+            raise ValueError(f"{self.head_!r} must fit {levels} quantiles")
+        return self.head_.out_features // levels
+
+    def _to_tensors(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        if not isinstance(self.loss, str):
+            raise TypeError(
+                "loss must be a name to be saved, not a function of your own, got "
+                + validation.describe(self.loss)
+            )
+        config, tensors = super()._to_tensors()
+        levels = self.quantiles_
+        if levels is not None:
+            config["params"] |= {"loss": "quantile", "quantiles": list(levels)}
+        elif self.loss == "quantile":  # as it was set since the fit
+            config["params"]["loss"] = "squared_error"
+        return config, tensors
+
+    @classmethod
+    def _from_tensors(cls, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> Self:
+        params = config["params"]
+        if isinstance(params.get("quantiles"), list):
+            config = config | {"params": params | {"quantiles": tuple(params["quantiles"])}}
+        model = super()._from_tensors(config, tensors)
+        model.quantiles_ = model._levels()
+        return model
 
     def _scaled_target(self, target: np.ndarray) -> np.ndarray:
         scaled = (target - self.y_mean_) / units(self.y_scale_)
         return checks.in_dtype("y", scaled, self.rnn_.dtype)
 
-    def _score(self, target: np.ndarray, readout: np.ndarray) -> float:
-        return float(r2_score(target, readout))
+    def _score(self, target: np.ndarray, readout: np.ndarray, weights: np.ndarray | None) -> float:
+        levels = self.quantiles_
+        if levels is not None:
+            readout = _of_quantiles(readout, levels)[:, :, middle(levels)]
+        return float(r2_score(target, readout, sample_weight=weights))
+
+    def _quantiles(self, X: Any, levels: tuple[float, ...]) -> tuple[np.ndarray, Sequences]:
+        """Return quantiles, in their order, as rows, (N, K, Q) or (R, K, Q)."""
+        readouts, x = self._readouts(X)
+        found = np.mean([_of_quantiles(readout, levels) for readout in readouts], axis=0)
+        return found * self.y_scale_[:, None] + self.y_mean_[:, None], x
 
     def _numbers(self, X: Any) -> tuple[np.ndarray, Sequences]:
         """Return predictions as rows, (N, K) or (R, K)."""
-        readout, x = self._readout(X)
-        return readout * self.y_scale_ + self.y_mean_, x
+        check_is_fitted(self)
+        if (levels := self.quantiles_) is not None:
+            found, x = self._quantiles(X, levels)
+            return found[:, :, middle(levels)], x
+        readouts, x = self._readouts(X)
+        if len(readouts) > 1:
+            readouts = [np.mean(readouts, axis=0, dtype=np.float64)]
+        return readouts[0] * self.y_scale_ + self.y_mean_, x
+
+    @available_if(_has_quantiles)
+    def predict_quantiles(self, X: Any) -> np.ndarray | list[np.ndarray]:
+        """Predict the quantiles of the targets of each series, or of each step.
+
+        They never cross: what the network says of them is sorted.
+
+        Parameters
+        ----------
+        X : array_like or list of array_like
+            Series, in one of the forms above.
+
+        Returns
+        -------
+        ndarray of float64 or list of ndarray
+            What `predict` returns, with a last axis more: the `quantiles`, in their order.
+        """
+        check_is_fitted(self)
+        if self.quantiles_ is None:
+            raise ValueError('predict_quantiles needs a fit with loss="quantile"')
+        values, x = self._quantiles(X, self.quantiles_)
+        return self._form.shape(values[:, 0] if self._form.flat else values, x)
 
     def predict(self, X: Any) -> np.ndarray | list[np.ndarray]:
         """Predict the targets of each series, or of each step.
@@ -364,14 +639,14 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
         y : array_like or list of array_like
             Targets, in one of the forms above.
         sample_weight : array_like, shape (n_samples,), optional
-            Weights of series; not for targets of steps.
+            Weights of series, and of each of their steps where those have targets.
 
         Returns
         -------
         float
             Mean over the targets where there are several.
         """
-        weights = checks.sample_weight(sample_weight)
         values, x = self._numbers(X)
+        weights = self._score_weights(sample_weight, x)
         truth, _ = checks.target(y, x, labels=False)
         return float(r2_score(truth, values, sample_weight=weights))

@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from .. import optim
 from ..extras import need
@@ -19,6 +17,9 @@ from .network import Network
 from .sequences import Sequences
 
 SERIES_AT_ONCE = 256  # of L-BFGS, whose gradient is one of all series
+LEFT = 0.95  # of the loss of a constant, below which a training has begun to learn
+SMALLEST, LARGEST, BATCHES = 16, 200, 16  # of "auto": so many batches an epoch, of such sizes
+PATIENCE, FACTOR = 5, 0.5  # of "plateau": epochs without a gain, and what the rate is scaled by
 _LOG = logging.getLogger("numba_rnn.estimators")
 _LOG.addHandler(logging.NullHandler())
 
@@ -31,6 +32,7 @@ class Settings:
     alpha: float
     batch_size: int | None  # None for "auto"
     learning_rate_init: float
+    learning_rate: str
     max_iter: int
     shuffle: bool
     clip_norm: float | None
@@ -50,9 +52,11 @@ class History:
     n_iter: int = 0
     loss_curve: list[float] = field(default_factory=list)
     validation_scores: list[float] = field(default_factory=list)
+    validation_losses: list[float] = field(default_factory=list)
     best_loss: float = math.inf
     best_score: float = -math.inf
     stalled: int = 0  # epochs in a row that brought less than tol
+    factor: float = 1.0  # of the learning rate, where it follows the plateaus
 
 
 def _optimizer(settings: Settings, weights: np.ndarray) -> optim.Optimizer:
@@ -64,6 +68,11 @@ def _optimizer(settings: Settings, weights: np.ndarray) -> optim.Optimizer:
 
 def _nothing(history: History) -> None:
     """Show no progress."""
+
+
+def auto_batch_size(series: int) -> int:
+    """Series a batch: few where there are few, so that an epoch has several steps."""
+    return min(max(SMALLEST, -(-series // BATCHES)), LARGEST)
 
 
 def _stalls(cost: float, best: float, tol: float) -> bool:
@@ -84,9 +93,15 @@ class Training:
     history : History
         Goes on from here.
     validate : callable, optional
-        Score of the network on held-back series, for early stopping.
+        Score and loss of the network on series that it isn't trained on.
     save : callable, optional
         Takes the state after every epoch.
+    early_stopping : bool
+        Whether the validation score says when to stop, and which weights are best.
+    constant : float
+        Loss of the best constant. While it isn't left nothing counts as stalled.
+    only : ndarray of int64, optional
+        Places of the series to train on, where these are not all.
     """
 
     def __init__(
@@ -95,11 +110,16 @@ class Training:
         settings: Settings,
         rng: np.random.Generator,
         history: History,
-        validate: Callable[[], float] | None = None,
+        validate: Callable[[], tuple[float, float]] | None = None,
         save: Callable[[dict[str, Any], dict[str, np.ndarray]], None] | None = None,
+        *,
+        early_stopping: bool = False,
+        constant: float = 0.0,
+        only: np.ndarray | None = None,
     ) -> None:
         self.network, self.settings, self.rng, self.history = network, settings, rng, history
-        self.validate, self.save = validate, save
+        self.validate, self.save, self.early_stopping = validate, save, early_stopping
+        self.constant, self.only = constant, only
         self.best = network.weights.copy()
         self._begun_with = network.weights  # what the loss of an epoch was first measured with
         self.evaluations: list[tuple[float, np.ndarray]] = []  # of L-BFGS: value and gradient
@@ -107,7 +127,6 @@ class Training:
         if settings.solver != "lbfgs":
             self.optimizer = _optimizer(settings, network.weights)
         self._decayed = network.decayed
-        self.release: Callable[[], None] = lambda: None  # called when nothing is to be saved
 
     # --- all that a later epoch depends on ------------------------------------------------------
 
@@ -161,19 +180,21 @@ class Training:
                 f"max_iter must be {history.n_iter} at least, the epochs that the checkpoint has, "
                 f"got {settings.max_iter}"
             )
-        if self.validate is None:
-            costs = history.loss_curve[-history.n_iter :]
-        else:
+        losses = costs = history.loss_curve[-history.n_iter :]
+        if self.early_stopping:
             costs = [-score for score in history.validation_scores[-history.n_iter :]]
-        best, stalled = math.inf, 0
-        for epoch, cost in enumerate(costs):
+        best = best_loss = math.inf
+        stalled = 0
+        for epoch, (cost, loss) in enumerate(zip(costs, losses, strict=True)):
             if stalled > settings.n_iter_no_change:
                 raise ValueError(
                     f"n_iter_no_change={settings.n_iter_no_change} and tol={settings.tol:g} would "
                     f"have ended the training after {epoch} epochs, and the checkpoint has "
                     f"{history.n_iter}"
                 )
-            stalled = stalled + 1 if _stalls(cost, best, settings.tol) else 0
+            best_loss = min(loss, best_loss)
+            stalls = _stalls(cost, best, settings.tol) and self._has_left(best_loss)
+            stalled = stalled + 1 if stalls else 0
             best = min(cost, best)
         history.stalled = stalled
 
@@ -186,47 +207,51 @@ class Training:
             return False
         return self._stalled() or self.history.n_iter >= self.settings.max_iter
 
-    def run(self, x: Sequences, target: np.ndarray) -> None:
+    def run(self, x: Sequences, target: np.ndarray, weights: np.ndarray | None = None) -> str:
         """Train until the loss or the validation score stalls, or to the last epoch.
 
         Parameters
         ----------
         x : Sequences
         target : ndarray, shape (len(x), ...) or, for every step on its own, (R, ...)
+        weights : ndarray, shape (len(x), 1) or (R, 1), optional
+
+        Returns
+        -------
+        str
+            What is to be said of a training that has not come to its end, or has learned nothing.
 
         Raises
         ------
         FloatingPointError
             If the loss is no finite number any more; the best weights are restored.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If the last epoch came before the training had stalled, or L-BFGS converged.
-        UserWarning
-            If the user interrupted it.
+        KeyboardInterrupt
+            If the user interrupted it; the weights are those of the last batch, or the best.
         """
         go = self._lbfgs if self.settings.solver == "lbfgs" else self._epochs
+        if self.only is not None:
+            if self.network.pooling is not None:  # or else they are found by their rows
+                target, weights = target[self.only], None if weights is None else weights[self.only]
+            x = x[self.only]
         try:
             with np.errstate(all="ignore"), self._progress(len(x)) as self._show:
-                converged = go(x, target)
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=3)
+                converged = go(x, target, weights)
         except FloatingPointError:
             self._put_back()
             raise
-        else:
-            if not converged and (words := self._unfinished()):
-                warnings.warn(words, ConvergenceWarning, stacklevel=3)
-        if self.validate is not None:
-            self.network.weights[:] = self.best
+        finally:
+            if self.early_stopping:
+                self.network.weights[:] = self.best
+        return self._unfinished(converged)
 
-    def one_epoch(self, x: Sequences, target: np.ndarray) -> None:
+    def one_epoch(
+        self, x: Sequences, target: np.ndarray, weights: np.ndarray | None = None
+    ) -> None:
         """Go once over the data, and once only."""
         self._show = _nothing
         with np.errstate(all="ignore"):
             try:
-                self._finish(self._epoch(x, target))
+                self._finish(self._epoch(x, target, weights))
                 self._log()
             except FloatingPointError:
                 self._put_back()
@@ -236,23 +261,37 @@ class Training:
         """Undo what made the loss no number: the weights, and all that the optimiser remembers."""
         self.network.weights[:], self.optimizer = self.best, None
 
-    def _unfinished(self) -> str:
-        """What is to be said after max_iter epochs; nothing where they are meant as they stand."""
-        over = f"max_iter={self.settings.max_iter}"
-        if self.settings.solver == "lbfgs":
+    def _unfinished(self, converged: bool) -> str:
+        """What is to be said at the end; nothing where the epochs are meant as they stand."""
+        over, lbfgs = f"max_iter={self.settings.max_iter}", self.settings.solver == "lbfgs"
+        if math.isinf(self.settings.n_iter_no_change) and (converged or not lbfgs):
+            return ""
+        if lbfgs and not converged:
             return (
                 f"{over} iterations of L-BFGS are over before it converged. Raise max_iter or tol."
             )
-        if math.isinf(self.settings.n_iter_no_change):
+        best = self.history.best_loss
+        if not self._has_left(best):
+            over = f"{over} epochs are over" if not converged else "the training ended"
+            return (
+                f"{over} and its loss, {best:.3g}, is still that of a constant prediction, "
+                f"{self.constant:.3g}: little or nothing has been learned. Raise max_iter or "
+                "learning_rate_init, or look whether X says anything of y."
+            )
+        if converged:
             return ""
         return (
             f"{over} epochs are over before the training stalled. Raise max_iter, or say "
             "n_iter_no_change=np.inf where the number of epochs is meant as it stands."
         )
 
-    def _epochs(self, x: Sequences, target: np.ndarray) -> bool:
+    def _has_left(self, loss: float) -> bool:
+        """Whether a loss is less than that of a constant, where one has any."""
+        return self.constant <= 0 or loss <= LEFT * self.constant
+
+    def _epochs(self, x: Sequences, target: np.ndarray, weights: np.ndarray | None) -> bool:
         while not self.finished:
-            self._finish(self._epoch(x, target))
+            self._finish(self._epoch(x, target, weights))
             self._log()
             if self.save is not None:
                 self.save(*self.state())
@@ -261,17 +300,30 @@ class Training:
     def _stalled(self) -> bool:
         return self.history.stalled > self.settings.n_iter_no_change
 
-    def _epoch(self, x: Sequences, target: np.ndarray) -> float:
+    def _rate(self) -> float:
+        """Learning rate of the next epoch."""
+        settings, history = self.settings, self.history
+        if settings.learning_rate == "cosine":  # from the first value to almost nothing
+            done = min(history.n_iter, settings.max_iter - 1) / settings.max_iter
+            return settings.learning_rate_init * (1 + math.cos(math.pi * done)) / 2
+        return settings.learning_rate_init * history.factor
+
+    def _epoch(self, x: Sequences, target: np.ndarray, weights: np.ndarray | None) -> float:
         """Change the weights batch by batch; return the mean loss."""
         settings, network = self.settings, self.network
-        size = min(settings.batch_size or 200, len(x))
+        size = settings.batch_size or auto_batch_size(len(x))
         self._begun_with = network.weights.copy()
-        total, count = 0.0, 0
+        self.optimizer.lr = self._rate()
+        total, count = 0.0, 0.0
         network.rnn.train()
         try:
             for batch in x.batches(size, self.rng if settings.shuffle else None):
-                for value, n, grads in network.gradients(x, target, batch, settings.truncation):
-                    value += self._decay(grads, len(batch))
+                for value, n, grads in network.gradients(
+                    x, target, batch, settings.truncation, weights
+                ):
+                    if n == 0:  # a chunk of steps of which none matters
+                        continue
+                    value += self._decay(grads, x[batch], batch, weights)
                     self._check(value)
                     if settings.clip_norm is not None:
                         optim.clip_grad_norm(grads, settings.clip_norm)
@@ -283,11 +335,28 @@ class Training:
         self._check(float(network.weights.sum()), "weights")
         return total / count
 
-    def _decay(self, grads: np.ndarray, series: int) -> float:
-        """Add the gradient of alpha / (2 · series) · |w|² over weights, not biases; return that."""
-        factor = self.settings.alpha / series
-        if factor == 0:
+    def _decay(
+        self,
+        grads: np.ndarray,
+        series: Sequences,
+        places: np.ndarray,
+        weights: np.ndarray | None,
+    ) -> float:
+        """Add the gradient of alpha / (2 · series) · |w|² over weights, not biases; return that.
+
+        Series count by what they weigh, where they weigh something.
+        """
+        if self.settings.alpha == 0:
             return 0.0
+        if weights is None:
+            count = len(series)
+        elif self.network.pooling is not None:
+            count = float(weights[places].sum())
+        else:  # what the steps of each weigh on average
+            count = float(
+                np.sum(weights[series.index, 0] / np.repeat(series.lengths, series.lengths))
+            )
+        factor = self.settings.alpha / count
         w = np.where(self._decayed, self.network.weights, 0)
         grads += w.dtype.type(factor) * w
         return factor / 2 * float(np.sum(w.astype(np.float64) ** 2))
@@ -317,15 +386,22 @@ class Training:
         stalled = _stalls(loss, history.best_loss, tol)
         history.best_loss = min(loss, history.best_loss)
         if self.validate is not None:
-            score = self.validate()
+            score, validation_loss = self.validate()
             history.validation_scores.append(score)
+            history.validation_losses.append(validation_loss)
+        if self.early_stopping:
             better = score > history.best_score
             stalled = _stalls(-score, -history.best_score, tol)
             history.best_score = max(score, history.best_score)
         if better:  # without a validation score nothing is known of the weights after the last step
-            weights = self._begun_with if self.validate is None else self.network.weights
+            weights = self.network.weights if self.early_stopping else self._begun_with
             self.best = weights.copy()
-        history.stalled = history.stalled + 1 if stalled else 0
+        history.stalled = (
+            history.stalled + 1 if stalled and self._has_left(history.best_loss) else 0
+        )
+        plateau = self.settings.learning_rate == "plateau"
+        if plateau and history.stalled and history.stalled % PATIENCE == 0:
+            history.factor *= FACTOR
         self._show(history)
 
     def _log(self) -> None:
@@ -364,7 +440,7 @@ class Training:
 
     # --- L-BFGS ---------------------------------------------------------------------------------
 
-    def _lbfgs(self, x: Sequences, target: np.ndarray) -> bool:
+    def _lbfgs(self, x: Sequences, target: np.ndarray, weights: np.ndarray | None) -> bool:
         """Minimise the loss of all series at once; an epoch is an iteration.
 
         Values and gradients are kept where they are to be saved, and where there are some from
@@ -384,15 +460,16 @@ class Training:
                 value, gradient = known[asked - 1]
                 return value, gradient.copy()
             network.weights[:] = vector
-            total, count = 0.0, 0
+            total, count = 0.0, 0.0
             gradient = np.zeros_like(vector)
             for batch in batches:
-                for value, n, grads in network.gradients(x, target, batch, None):
+                for value, n, grads in network.gradients(x, target, batch, None, weights):
                     total += n * value
                     count += n
                     gradient += n * grads
             gradient /= count
-            value = total / count + self._decay(gradient, len(x))
+            everything = np.arange(len(x))
+            value = total / count + self._decay(gradient, x, everything, weights)
             self._check(value)
             if self.save is not None:
                 self.evaluations.append((value, gradient.copy()))
@@ -405,7 +482,7 @@ class Training:
                 self._log()
                 if self.save is not None:
                     self.save(*self.state())
-            if self.validate is not None and self._stalled():
+            if self.early_stopping and self._stalled():
                 raise StopIteration
 
         try:

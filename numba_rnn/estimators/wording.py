@@ -6,11 +6,12 @@ PARAMETERS = """Parameters
         Units of every layer and direction, H.
     num_layers : int, default 1
     nonlinearity : {{"tanh", "relu"}}, default "tanh"
-    bidirectional : bool, default False
-        Whether a second direction (D = 2) reads each series from its end.
+    bidirectional : bool or "auto", default "auto"
+        Whether a second direction (D = 2) reads each series from its end; "auto" for yes, but where
+        every step has a target, which then would depend on later steps, or with truncation.
     dropout : float, default 0.0
         Probability with which an output between layers is dropped in training.
-    pooling : {{"last", "mean", "max"}}, default "last"
+    pooling : {{"last", "mean", "max"}}, default "max"
         What of a series the readout sees: the last state of the last layer, of both directions, or
         the mean or maximum of the outputs over its steps. Targets of steps need none.
     solver : {{"adam", "sgd", "rmsprop", "lbfgs"}}, default "adam"
@@ -21,9 +22,10 @@ PARAMETERS = """Parameters
         L2 penalty: alpha / (2 · series of the batch) · the sum of squares of all weights but
         biases is added to the loss.
     batch_size : int or "auto", default "auto"
-        Series a batch; "auto" is min(200, n_samples). Where lengths differ, series of similar
-        length come together.
-    learning_rate_init : float, default 1e-3
+        Series a batch; "auto" is a sixteenth of them, but at least 16 and at most 200, so that an
+        epoch of few series has several steps. Where lengths differ, series of similar length come
+        together.
+    learning_rate_init : float, default 3e-3
     max_iter : int, default 200
         Epochs at most.
     shuffle : bool, default True
@@ -33,16 +35,19 @@ PARAMETERS = """Parameters
     truncation : int or None, default None
         Steps of truncated backpropagation through time: each series is cut, from its end, into
         chunks of so many steps; states are carried on from one to the next and gradients are not.
-        With targets of steps the weights change after every chunk. Not with two directions.
+        With targets of steps the weights change after every chunk. Not with two directions. Where
+        there are patches, they are the steps.
     early_stopping : bool, default False
         Whether to hold back a part of the training data, to stop when the score on it stalls, and
         to keep the weights of the best score. partial_fit can't.
     validation_fraction : float, default 0.1
-        Share of the series held back.
+        Share of the series held back, where `fit` is given no validation_data.
     n_iter_no_change : int or np.inf, default 10
         Epochs in a row without a gain of tol, in the loss or the validation score, after which
         training stops; np.inf where max_iter epochs are meant as they stand, so that no warning
-        comes after them. With "lbfgs" it acts with early stopping only.
+        comes after them. Epochs at the loss of a constant prediction don't count: recurrent
+        networks may stay there long before they learn. With "lbfgs" it acts with early stopping
+        only.
     tol : float, default 1e-4
         What counts as a gain. With "lbfgs" the largest element of the gradient at which it stops.
     standardize : bool, default True
@@ -69,6 +74,20 @@ PARAMETERS = """Parameters
         serves several, as in GridSearchCV or cross_val_score, the second is refused for other
         parameters or "other X or y", and while the first goes on, for that (by a lock beside the
         file; where a network's file system has no locks, one of the two ends when it next saves).
+    patch : int, "auto" or None, default "auto"
+        Consecutive steps that the network reads at once, as features of one step: hundreds of
+        steps are too long for it. Of an int, patches begin at every half of one; "auto" makes
+        about 24 of the longest series, in which each step is part of three, but of 4 steps at
+        least; None is for steps as they are. Where the last patch reaches beyond the end of a
+        series, the last step is repeated. Targets of steps have none.
+    n_members : int, default 1
+        Networks that are trained, one after the other, from other initial weights on other
+        batches. Predictions are the mean of theirs (of probabilities, for labels). Five are often
+        better than one, and take five times as long.
+    learning_rate : {{"constant", "cosine", "plateau"}}, default "constant"
+        "cosine" goes from learning_rate_init to almost 0 over max_iter epochs, half a wave of a
+        cosine; "plateau" halves it after every 5 epochs in a row without a gain of tol. Not with
+        "lbfgs".
 """
 
 ATTRIBUTES = """n_features_in_ : int
@@ -76,19 +95,35 @@ ATTRIBUTES = """n_features_in_ : int
     feature_names_in_ : ndarray of str
         Where X was a frame with names, or a list of frames.
     loss_curve_ : list of float
-        Mean loss of each epoch, {loss}; a warm start goes on with it.
-    validation_scores_ : list of float or None
-        {score} of what is held back after each epoch; None without early stopping.
+        Mean loss of each epoch, {loss}; a warm start goes on with it. This, what follows, and the
+        network are those of the first member where there are several.
+    validation_scores_, validation_losses_ : list of float or None
+        {score} and loss of what is held back, or of validation_data, after each epoch; None
+        without early stopping and validation_data.
     best_loss_ : float
         Smallest loss of the last `fit`, and of calls of `partial_fit` after it.
     n_iter_ : int
         Epochs of the last `fit`, and of calls of `partial_fit` after it.
     rnn_ : RNN
     head_ : Linear
-        The network, which takes x = (X - x_mean_) / x_scale_.
+        The network, which takes patches of x = (X - x_mean_) / x_scale_.
+    members_ : list of tuple (RNN, Linear)
+        All networks.
+    patch_size_, patch_stride_ : int
+        Steps of a patch, and from the beginning of one to that of the next; 1 without patches.
     x_mean_, x_scale_ : ndarray of float64, shape (F,)"""
 
 FORMS = """X is an array (n_samples, n_timesteps, n_features), a table (n_samples, n_timesteps)
     of one feature, in which a column is a time step, or a list of arrays (T_i, n_features) or
     (T_i,) where lengths differ. A list of lists is an array. Frames and series of pandas and polars
     will do for tables and in lists."""
+
+NOTES = """A series' prediction has the same bits whatever else is predicted with it.
+
+    The defaults were chosen with `RNNClassifier`, on halves of the training parts of GunPoint,
+    ItalyPowerDemand and JapaneseVowels, and on BasicMotions, ArrowHead, OSULeaf and
+    PickupGestureWiimoteZ, of the UCR and UEA archives. Series that are short, or of which only the
+    end matters, may want ``patch=None``, ``pooling="last"`` and ``bidirectional=False``."""
+
+PATCHES = """S. Lin et al., "SegRNN: segment recurrent neural network for long-term time series
+    forecasting", arXiv 2308.11200, 2023: steps read in patches."""

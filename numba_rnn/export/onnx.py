@@ -32,13 +32,15 @@ def to_onnx(
     =============  ==============================  =================================================
     RNN            `x`, `h_0`, `lengths`           `output`, `h_n`, in the axes of the layer
     RNNClassifier  `x` (N, L, F), `lengths`        `label` (N,), `probabilities` (N, classes)
-    RNNRegressor   `x` (N, L, F), `lengths`        `prediction` (N,) or (N, targets)
+    RNNRegressor   `x` (N, L, F), `lengths`        `prediction` (N,) or (N, targets), and with
+                                                   loss="quantile" `quantiles`, an axis more
     =============  ==============================  =================================================
 
     `x` of estimators is double, `lengths` is int32, and `label` is int64, bool, double or string,
     as the labels are; all else has the dtype of the network. Estimators bring their standardisation
-    with them; a table, a column a time step, goes in with one feature, (N, L, 1). Where they were
-    fitted to targets of each step, outputs have an axis L after N.
+    with them, their patches and all of their members; a table, a column a time step, goes in with
+    one feature, (N, L, 1). Where they were fitted to targets of each step, outputs have an axis L
+    after N.
 
     Parameters
     ----------
@@ -134,47 +136,118 @@ def _estimator(graph: Graph, model: Any, lengths: bool) -> None:
     """x and lengths to what `predict` and `predict_proba` return."""
     from sklearn.utils.validation import check_is_fitted
 
+    from ..estimators.supervised import middle
+
     check_is_fitted(model)
-    rnn, head, form = model.rnn_, model.head_, model._form
-    dtype = rnn.dtype
-    x = graph.input("x", np.float64, ["N", "L", rnn.input_size])
+    form, dtype = model._form, model.rnn_.dtype
+    x = graph.input("x", np.float64, ["N", "L", len(model.x_mean_)])
     ends = graph.input("lengths", np.int32, ["N"]) if lengths else None
     # As in Python, x is double until it is scaled, so that a large mean costs no digits.
     x = graph.add("Sub", graph.swapped(x), graph.constant(model.x_mean_))
     x = graph.cast(graph.add("Div", x, graph.constant(model.x_scale_)), dtype)
-    output, h_n = stack(graph, rnn, x, None, ends)
-    if form.steps:
-        features = graph.swapped(output)  # (N, L, D·H)
-    else:
-        features = _pooled(graph, model.pooling, output, h_n[-1], ends)  # (N, D·H)
-    readout = graph.add("MatMul", features, graph.constant(np.ascontiguousarray(head.weight.T)))
-    if head.bias is not None:
-        readout = graph.add("Add", readout, graph.constant(head.bias))
+    if model.patch_size_ > 1:
+        x, ends = _patches(graph, x, ends, model.patch_size_, model.patch_stride_)
+    readouts = [_readout(graph, model, rnn, head, x, ends) for rnn, head in model.members_]
+
+    def averaged(values: list[str]) -> str:
+        """Mean over the members."""
+        return values[0] if len(values) == 1 else graph.add("Mean", *values)
 
     def finished(value: str) -> str:
         """Zero beyond the lengths."""
         if not form.steps or ends is None:
             return value
-        real = graph.swapped(graph.real(output, ends))
+        real = graph.swapped(graph.real(x, ends))
         return graph.add("Where", real, value, graph.constant(0, dtype))
 
     leading = ["N", "L"] if form.steps else ["N"]
     if hasattr(model, "classes_"):
         classes = _labels(model.classes_)
         keep = 0 if form.flat else 1
-        best = graph.add("ArgMax", readout, axis=-1, keepdims=keep)
+        shares = averaged([graph.add("Softmax", one, axis=-1) for one in readouts])
+        likeliest = readouts[0] if len(readouts) == 1 else shares
+        best = graph.add("ArgMax", likeliest, axis=-1, keepdims=keep)
         label = graph.add("Gather", graph.constant(classes), best)
         graph.output("label", label, classes.dtype, leading if form.flat else [*leading, 1])
-        probabilities = finished(graph.add("Softmax", readout, axis=-1))
-        graph.output("probabilities", probabilities, dtype, [*leading, len(classes)])
+        graph.output("probabilities", finished(shares), dtype, [*leading, len(classes)])
         return
-    wide = graph.add("Mul", graph.cast(readout, np.float64), graph.constant(model.y_scale_))
-    wide = graph.add("Add", wide, graph.constant(model.y_mean_))
-    prediction = finished(graph.cast(wide, dtype))
+
+    def unscaled(value: str, axes: int) -> str:
+        """Undo the scaling of targets, after which come so many axes."""
+        shape = (-1, *[1] * axes)
+        scale, mean = (array.reshape(shape) for array in (model.y_scale_, model.y_mean_))
+        wide = graph.add("Mul", graph.cast(value, np.float64), graph.constant(scale))
+        return graph.cast(graph.add("Add", wide, graph.constant(mean)), dtype)
+
+    if (levels := model.quantiles_) is None:
+        prediction = finished(unscaled(averaged(readouts), 0))
+    else:
+        targets = [len(model.y_mean_), len(levels)]
+        shape = graph.constant([0] * len(leading) + targets)
+        apart = [graph.add("Reshape", one, shape) for one in readouts]
+        count = graph.constant([len(levels)])
+        rising = [graph.add("TopK", one, count, largest=0, outputs=2)[0] for one in apart]
+        quantiles = unscaled(averaged(rising), 1)
+        place = graph.constant(middle(levels), np.int64)
+        prediction = finished(graph.add("Gather", quantiles, place, axis=-1))
+        names = [*leading, *targets]
+        if form.steps and ends is not None:
+            real = graph.add("Unsqueeze", graph.swapped(graph.real(x, ends)), graph.constant([3]))
+            quantiles = graph.add("Where", real, quantiles, graph.constant(0, dtype))
+        if form.flat:
+            quantiles = graph.add("Squeeze", quantiles, graph.constant([-2]))
+            del names[-2]
+        graph.output("quantiles", quantiles, dtype, names)
     if form.flat:
         prediction = graph.add("Squeeze", prediction, graph.constant([-1]))
-    shape = leading if form.flat else [*leading, head.out_features]
-    graph.output("prediction", prediction, dtype, shape)
+    names = leading if form.flat else [*leading, len(model.y_mean_)]
+    graph.output("prediction", prediction, dtype, names)
+
+
+def _readout(graph: Graph, model: Any, rnn: RNN, head: Any, x: str, ends: str | None) -> str:
+    """What a member reads of every series (N, K), or step (N, L, K), in x (L, N, I)."""
+    output, h_n = stack(graph, rnn, x, None, ends)
+    if model._form.steps:
+        features = graph.swapped(output)  # (N, L, D·H)
+    else:
+        features = _pooled(graph, model.pooling, output, h_n[-1], ends)  # (N, D·H)
+    readout = graph.add("MatMul", features, graph.constant(np.ascontiguousarray(head.weight.T)))
+    if head.bias is not None:
+        readout = graph.add("Add", readout, graph.constant(head.bias))
+    return readout
+
+
+def _patches(
+    graph: Graph, x: str, lengths: str | None, size: int, stride: int
+) -> tuple[str, str | None]:
+    """Patches (P, N, size·F) of x (L, N, F), and how many each series has; see `Patches`."""
+
+    def number(value: Any) -> str:
+        return graph.constant(value, np.int64)
+
+    def counts(steps: str) -> str:
+        over = graph.add("Max", graph.add("Sub", steps, number(size)), number(0))
+        over = graph.add("Div", graph.add("Add", over, number(stride - 1)), number(stride))
+        return graph.add("Add", over, number(1))
+
+    steps = graph.size(x, 0)  # (1,)
+    most = graph.add("Squeeze", counts(steps), number([0]))
+    first = graph.add("Mul", graph.add("Range", number(0), most, number(1)), number(stride))
+    within = number(np.arange(size))
+    index = graph.add("Add", graph.add("Unsqueeze", first, number([1])), within)
+    index = graph.add("Reshape", index, number([-1, 1, 1]))  # (P·size, 1, 1)
+    ends = steps if lengths is None else graph.cast(lengths, np.int64)
+    last = graph.add("Unsqueeze", graph.add("Sub", ends, number(1)), number([0, 2]))  # (1, N, 1)
+    index = graph.add("Min", index, last)
+    rows = graph.size(index, 0)
+    index = graph.add(
+        "Expand", index, graph.joined([rows, graph.size(x, 1), graph.size(x, 2)], axis=0)
+    )
+    found = graph.add("GatherElements", x, index, axis=0)
+    shape = graph.joined([number([-1, size]), graph.size(x, 1), graph.size(x, 2)], axis=0)
+    found = graph.add("Transpose", graph.add("Reshape", found, shape), perm=[0, 2, 1, 3])
+    found = graph.add("Reshape", found, number([0, 0, -1]))
+    return found, None if lengths is None else graph.cast(counts(ends), np.int32)
 
 
 def _pooled(graph: Graph, pooling: str, output: str, h_n: str, lengths: str | None) -> str:

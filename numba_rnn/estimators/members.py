@@ -1,0 +1,124 @@
+"""The trainings of a fit: one for each member of an ensemble, one after the other."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from .checkpoint import Checkpoint
+from .sequences import Sequences
+from .training import Training
+
+State = tuple[dict[str, Any], dict[str, np.ndarray]]
+
+
+class Trainings:
+    """What a fit has to do.
+
+    Parameters
+    ----------
+    trainings : list of Training
+    weights : ndarray, shape (N, 1) or (R, 1), or None
+        Of the targets.
+    checkpoint : Checkpoint, optional
+        Holds the states of all; what it has found is gone on from.
+    seed : list of int
+        Goes into the checkpoint.
+    are_new : bool
+        Whether the networks have not been trained before.
+    """
+
+    def __init__(
+        self,
+        trainings: list[Training],
+        weights: np.ndarray | None,
+        checkpoint: Checkpoint | None,
+        seed: list[int],
+        are_new: bool,
+    ) -> None:
+        self.trainings, self.weights, self.are_new = trainings, weights, are_new
+        self._checkpoint, self._seed = checkpoint, seed
+        self._states: list[State] = []
+        if checkpoint is None:
+            return
+        if checkpoint.found:
+            self._states = _apart(*checkpoint.found)
+            for training, state in zip(trainings, self._states, strict=False):
+                training.load_state(*state)
+        if not all(training.finished for training in trainings):  # or else it is only read
+            checkpoint.claim()
+            for k, training in enumerate(trainings):
+                training.save = self._saver(k)
+
+    def _saver(self, k: int) -> Any:
+        def save(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+            # a copy, for the arrays of a training change while the next ones are saved
+            self._states[k:] = [
+                (meta, {name: array.copy() for name, array in arrays.items()}),
+                *self._states[k + 1 :],
+            ]
+            meta, arrays = _together(self._states)
+            self._checkpoint.save(meta | {"seed": self._seed}, arrays)
+
+        return save
+
+    def release(self) -> None:
+        """Let others write the checkpoint."""
+        if self._checkpoint is not None:
+            self._checkpoint.release()
+
+    def run(self, x: Sequences, target: np.ndarray) -> None:
+        """Train all of them.
+
+        Parameters
+        ----------
+        x : Sequences
+        target : ndarray, shape (len(x), ...) or, for every step on its own, (R, ...)
+
+        Raises
+        ------
+        FloatingPointError
+            If a loss is no finite number any more; the best weights are restored.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If one has not come to its end, or has learned nothing.
+        UserWarning
+            If the user interrupted it.
+        """
+        said = []
+        try:
+            for training in self.trainings:
+                said.append(training.run(x, target, self.weights))
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=3)
+        finally:
+            self.release()
+        said = [words for words in said if words]
+        if said:
+            count = len(self.trainings)
+            words = f"of {len(said)} of {count} members: {said[0]}" if count > 1 else said[0]
+            warnings.warn(words, ConvergenceWarning, stacklevel=3)
+
+
+def _together(states: list[State]) -> State:
+    """One state of all: that of the first as it is, and those of the others by their number."""
+    meta, arrays = states[0]
+    if len(states) == 1:
+        return meta, arrays
+    rest = {f"{k}:{name}": a for k, s in enumerate(states[1:], 1) for name, a in s[1].items()}
+    return meta | {"members": [state[0] for state in states[1:]]}, arrays | rest
+
+
+def _apart(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> list[State]:
+    """Undo `_together`."""
+    metas = [meta, *meta.get("members", [])]
+    found: list[State] = [(one, {}) for one in metas]
+    for name, array in arrays.items():
+        number, _, own = name.rpartition(":")
+        found[int(number or 0)][1][own] = array
+    return found
