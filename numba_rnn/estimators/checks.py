@@ -251,7 +251,7 @@ def kept_array(name: str, array: np.ndarray) -> np.ndarray:
         raise ValueError(f"{name} must be finite")
     if name == "x_scale_" and not (array > 0).all():
         raise ValueError(f"{name} must be positive")
-    if name == "y_scale_" and not (array >= 0).all():
+    if name in ("y_scale_", "level_scale_") and not (array >= 0).all():
         raise ValueError(f"{name} must be positive, or 0 where y is constant")
     return array
 
