@@ -373,6 +373,7 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
         `quantiles`; `predict` then gives that nearest to the median, and `predict_quantiles` all.
         A callable takes prediction and target (M, n_targets) and weights (M, 1) or None, and
         returns value and gradient, as those of `numba_rnn.losses` do.
+        With checkpoint it must be one that its module has by its name, so no lambda.
     quantiles : sequence of float, default (0.1, 0.5, 0.9)
         Between 0 and 1, rising; for loss="quantile".
 
