@@ -683,12 +683,13 @@ class RNNForecaster(BaseEstimator):
         levels = [_measured(one.values, len(one), []) for one in many]
         scales = [(0.0, 1.0)] * len(many)
         if self.standardize:
-            # What a series of less than two seasons says too little of is as in those of `fit`.
-            usual = float(np.median(self.y_scale_ / units(self.level_scale_)))
             for i, one in enumerate(many):
                 enough = len(one) >= 2 * sum(plan.lags) or not plan.lags
                 mean, scale = self._unit(one.values, len(one)) if enough else (0.0, 0.0)
-                scales[i] = (mean, scale if scale > 0 else usual * levels[i][1])
+                if scale == 0:  # too few: differences beside levels as in the series of `fit`
+                    alike = np.std(self._values[:, -len(one) :], axis=1)
+                    scale = float(np.median(self.y_scale_ / units(alike))) * levels[i][1]
+                scales[i] = (mean, scale)
         return _Past(
             *self._ends(many),
             *np.array(scales).T,
@@ -929,7 +930,7 @@ class RNNForecaster(BaseEstimator):
         regressor = RNNRegressor._from_tensors(config["regressor"], parts)
         nowhere = {"checkpoint": None}  # a file from anyone must not say where to write
         regressor.set_params(**nowhere)
-        if set(config["own"]) != set(_GIVEN):
+        if set(config["own"]) - {"checkpoint"} != set(_GIVEN):
             raise ValueError(f"own must be {', '.join(_GIVEN)}, got {', '.join(config['own'])}")
         own = regressor.get_params(deep=False)
         own = {name: own[name] for name in cls._get_param_names() if name in own}
