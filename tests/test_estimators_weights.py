@@ -1,5 +1,6 @@
 """Weights, validation data, learning rates and losses of a fit."""
 
+import functools
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ import sklearn
 from helpers import assert_same_bits
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_sample_weight_equivalence_on_dense_data
@@ -541,3 +543,235 @@ def test_weights_matter_as_they_do_elsewhere():
         )
         shares.append((plain, heavy))
         assert heavy > plain + 0.05
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_validation_data_of_numbers_are_two_at_least(early_stopping):
+    """R² of one is no number, and the weights that a fit began with would be the best."""
+    model = RNNRegressor(**QUICK, early_stopping=early_stopping)
+    with pytest.raises(ValueError, match="in validation_data, y must have two targets at least"):
+        model.fit(LIST, Y, validation_data=(OTHER[:1], OTHER_Y[:1]))
+    assert not hasattr(model, "members_")
+    long = [np.ones((4, 2))], [np.arange(4.0)]  # but one series of some steps has several
+    assert len(clone(model).fit(LIST, STEPS, validation_data=long).validation_scores_) == 4
+    labels = RNNClassifier(**QUICK, early_stopping=early_stopping)
+    assert len(labels.fit(LIST, LABELS, None, (OTHER[:1], [1])).validation_scores_) == 4
+
+
+def test_early_stopping_on_targets_that_are_all_equal(tmp_path):
+    """R² is 0 whatever is predicted, and so the loss says which weights are best."""
+    data = [np.r_[x, [[1.0, 1.5]]] for x in OTHER], np.full(20, 2.5)
+    options = QUICK | {"max_iter": 12, "learning_rate_init": 0.02}
+    model = RNNRegressor(early_stopping=True, **options).fit(LIST, Y, validation_data=data)
+    assert set(model.validation_scores_) == {0.0}
+    best = int(np.argmin(model.validation_losses_)) + 1
+    assert best > 1
+    both = RNNRegressor(**options)  # and where it is one of two, the score is that of the other
+    both.fit(LIST, np.c_[Y, Y], validation_data=(data[0], np.c_[OTHER_Y, data[1]]))
+    found = r2_score(OTHER_Y, both.predict(data[0])[:, 0]) / 2
+    assert both.validation_scores_[-1] == pytest.approx(found, rel=1e-4)
+    again = RNNRegressor(**options | {"max_iter": best}).fit(LIST, Y)
+    assert_same_bits(weights(again), weights(model))
+    # and when it ends, also where a checkpoint is gone on from
+    options |= {"max_iter": 300, "n_iter_no_change": 3, "tol": 0.01, "early_stopping": True}
+    model = RNNRegressor(**options).fit(LIST, Y, validation_data=data)
+    losses_ = np.array(model.validation_losses_)
+    assert 4 < model.n_iter_ < 300 and (losses_[-4:] > np.min(losses_[:-4]) - 0.01).all()
+    kept = options | {"checkpoint": tmp_path / "c"}
+    for _ in range(2):
+        kept_model = RNNRegressor(**kept).fit(LIST, Y, validation_data=data)
+        assert_same_bits(weights(kept_model), weights(model))
+
+
+def test_validation_data_measure_nothing():
+    """Not even where a target was constant in training: what comes there is no knowledge of it."""
+    y = np.c_[Y, np.ones(30)]
+    data = OTHER, np.c_[OTHER_Y, 5 + OTHER_Y]
+    model = RNNRegressor(**QUICK).fit(LIST, y, validation_data=data)
+    plain = RNNRegressor(**QUICK).fit(LIST, y)
+    assert_same_bits(model.y_mean_, plain.y_mean_)
+    assert_same_bits(model.y_scale_, plain.y_scale_)
+    assert_same_bits(weights(model), weights(plain))
+    # what a fit goes on with it does measure
+    model.set_params(warm_start=True).fit(LIST, np.c_[Y, Y], validation_data=data)
+    assert model.y_mean_[1] == pytest.approx(Y.mean()) and model.y_scale_[1] > 0
+
+
+def test_class_weights_weigh_validation_too():
+    other = np.r_[np.zeros(14, int), np.ones(3, int), np.full(3, 2)]
+    for given, each in (
+        ({0: 3.0, 2: 0.5}, np.array([3.0, 1.0, 0.5])[other]),
+        ("balanced", 1 / np.bincount(other)[other]),
+        (None, np.ones(20)),
+    ):
+        model = RNNClassifier(**QUICK, class_weight=given)
+        model.fit(LIST, LABELS, validation_data=(OTHER, other))
+        score = model.score(OTHER, other, each)
+        assert model.validation_scores_[-1] == pytest.approx(score, rel=1e-12)
+        each = each / each.sum()
+        loss = -each @ np.log(model.predict_proba(OTHER)[np.arange(20), other])
+        assert model.validation_losses_[-1] == pytest.approx(loss, rel=1e-5)
+    model = RNNClassifier(**QUICK, class_weight={0: 0.0})
+    with pytest.raises(ValueError, match="in validation_data, class_weight must not be 0 for all"):
+        model.fit(LIST, LABELS, validation_data=(OTHER, np.zeros(20)))
+
+
+def test_a_part_without_weight_is_refused():
+    """With early stopping both parts must weigh something."""
+    for steps in (False, True):
+        X = [np.ones((2, 1)) * k for k in range(20)]
+        few, refused = RNNClassifier(**QUICK, early_stopping=True), set()
+        for seed in range(12):
+            for count in (1, 3, 17, 19):
+                y = np.r_[np.zeros(20 - count, int), np.ones(count, int)]
+                y = [np.full(2, label) for label in y] if steps else y
+                for zero in (0, 1):
+                    model = clone(few).set_params(
+                        class_weight={zero: 0}, random_state=seed, max_iter=1
+                    )
+                    try:
+                        model.fit(X, y)
+                    except ValueError as error:
+                        refused.add(str(error).split(" with early_stopping")[0].split(" are ")[-1])
+                        assert not hasattr(model, "members_")
+                    else:
+                        assert np.isfinite(model.loss_curve_ + model.validation_losses_).all()
+        # by labels a series both parts have some of each, or scikit-learn refuses them
+        assert "held back" in refused
+        if steps:
+            assert "trained on" in refused
+
+
+def test_weights_whose_sum_overflows():
+    """What counts is their ratio."""
+    huge = np.ldexp(np.maximum(WEIGHTS, 1).astype(float), 1021)
+    assert np.isfinite(huge).all() and huge[:3].max() > 1e307
+    for model, y in (
+        (RNNRegressor(**QUICK, early_stopping=True), Y),
+        (RNNRegressor(**QUICK, loss="quantile"), Y),
+        (RNNRegressor(**QUICK, solver="lbfgs", tol=1.0), Y),
+        (RNNRegressor(**QUICK, pooling="last"), Y),
+        (RNNRegressor(**QUICK), STEPS),
+        (RNNClassifier(**QUICK, early_stopping=True), LABELS),
+    ):
+        one = clone(model).fit(LIST, y, sample_weight=huge)
+        other = clone(model).fit(LIST, y, sample_weight=np.ldexp(huge, -1000))
+        assert_same_bits(weights(one), weights(other))
+        assert one.loss_curve_ == other.loss_curve_
+        assert np.isfinite(one.loss_curve_).all()
+        assert one.validation_scores_ == other.validation_scores_
+        assert one.score(LIST, y, huge) == other.score(LIST, y, np.ldexp(huge, -1000))
+        constants = [
+            model._begin(LIST, y, w)[0].trainings[0].constant for w in (huge, np.ldexp(huge, -1000))
+        ]
+        assert constants[0] == constants[1] > 0
+    even = RNNClassifier(**QUICK, class_weight="balanced")
+    one = clone(even).fit(LIST, LABELS, np.full(30, 1e307))
+    assert_same_bits(weights(one), weights(clone(even).fit(LIST, LABELS, np.full(30, 1.0))))
+    with pytest.raises(ValueError, match="class_weight times sample_weight must be finite"):
+        RNNClassifier(**QUICK, class_weight={0: 100}).fit(LIST, LABELS, np.full(30, 1e307))
+
+
+def test_balanced_weights_of_a_class_that_is_gone():
+    """A warm start may be on some of the classes only."""
+    model = RNNClassifier(**QUICK, class_weight="balanced", warm_start=True).fit(LIST, LABELS)
+    some_of = np.flatnonzero(LABELS > 0)
+    model.fit(some(LIST, some_of), LABELS[some_of])
+    assert np.isfinite(model.loss_curve_).all() and model.classes_.tolist() == [0, 1, 2]
+
+
+def test_refused_warm_starts_change_nothing(tmp_path):
+    options = QUICK | {"num_layers": 2, "checkpoint": tmp_path / "c"}
+    RNNRegressor(**options | {"hidden_size": 3}).fit(LIST, Y)
+    model = RNNRegressor(**options | {"checkpoint": None}, n_members=2).fit(LIST, Y)
+    before = [(rnn.dropout, rnn._rng) for rnn, _ in model.members_]
+    (tmp_path / "c").write_bytes(b"something else")
+    model.set_params(warm_start=True, dropout=0.5, checkpoint=tmp_path / "c")
+    with pytest.raises(ValueError, match="is not whole or no checkpoint"):
+        model.fit(LIST, Y)
+    model.set_params(checkpoint=None, early_stopping=True, validation_fraction=0.01)
+    with pytest.raises(ValueError, match="two series held back"):
+        model.fit(LIST, Y)
+    for (dropout, rng), (rnn, _) in zip(before, model.members_, strict=True):
+        assert rnn.dropout == dropout and rnn._rng is rng
+    model.set_params(early_stopping=False).fit(LIST, Y)
+    assert [rnn.dropout for rnn, _ in model.members_] == [0.5, 0.5]
+    model.set_params(dropout=0.25).partial_fit(LIST, Y)
+    assert [rnn.dropout for rnn, _ in model.members_] == [0.25, 0.25]
+
+
+def test_members_stay_as_many_in_partial_fit():
+    model = RNNRegressor(**QUICK, n_members=2).fit(LIST, Y)
+    before = weights(model).copy()
+    for optimizer in (model._optimizer_state, None):  # None as after load
+        model._optimizer_state = optimizer
+        for count in (1, 3):
+            with pytest.raises(ValueError, match=f"must keep n_members, 2, got {count}"):
+                model.set_params(n_members=count).partial_fit(LIST, Y)
+    assert_same_bits(weights(model), before)
+    model.set_params(n_members=2).partial_fit(LIST, Y)
+    assert model.n_iter_ == 5
+
+
+def test_a_quiet_training():
+    model = RNNRegressor(4, max_iter=2, random_state=0)
+    trainings, x, target = model._begin(LIST, Y)
+    with pytest.warns(sklearn.exceptions.ConvergenceWarning):
+        trainings.run(x, target)
+    trainings, x, target = model._begin(LIST, Y)
+    trainings.run(x, target, quiet=True)  # warnings are errors here
+    assert trainings.trainings[0].history.n_iter == 2
+
+
+class Losses:
+    """Losses that are of a class, or of an object."""
+
+    @staticmethod
+    def static(prediction, target, weights):
+        return losses.mse(prediction, target, weights)
+
+    @classmethod
+    def of_class(cls, prediction, target, weights):
+        return losses.mse(prediction, target, weights)
+
+    def bound(self, prediction, target, weights):
+        return losses.mse(prediction, target, weights)
+
+    __call__ = bound
+
+
+def test_a_checkpoint_knows_a_loss_by_its_name(tmp_path):
+    """Two lambdas have one, so that the file of one would go on with the other."""
+
+    def closure(prediction, target, weights):
+        return losses.mse(prediction, target, weights)
+
+    for k, loss in enumerate((own, losses.mse, Losses.static, Losses.of_class)):
+        options = QUICK | {"loss": loss, "checkpoint": tmp_path / str(k)}
+        first = RNNRegressor(**options).fit(LIST, Y)
+        assert_same_bits(weights(first), weights(RNNRegressor(**options).fit(LIST, Y)))
+    for loss in (
+        lambda *given: own(*given), closure, functools.partial(own), Losses(), Losses().bound,
+    ):  # fmt: skip
+        model = RNNRegressor(**QUICK, loss=loss, checkpoint=tmp_path / "no")
+        with pytest.raises(ValueError, match="loss must be a name or a function at the top of a"):
+            model.fit(LIST, Y)
+        assert not hasattr(model, "members_") and not (tmp_path / "no").exists()
+        assert clone(model).partial_fit(LIST, Y).n_iter_ == 1  # which keeps none
+        assert model.set_params(checkpoint=None).fit(LIST, Y).n_iter_ == 4
+
+
+def test_a_loss_that_writes_into_what_it_is_given():
+    def greedy(prediction, target, weights):
+        prediction -= target
+        target[:] = 7
+        value = float(np.mean(prediction**2, dtype=np.float64))
+        prediction *= 2 / prediction.size
+        return value, prediction
+
+    data = OTHER, OTHER_Y
+    one = RNNRegressor(**QUICK, loss=greedy).fit(LIST, Y, validation_data=data)
+    other = RNNRegressor(**QUICK).fit(LIST, Y, validation_data=data)
+    np.testing.assert_allclose(weights(one), weights(other), rtol=1e-4, atol=1e-6)
+    for name in ("loss_curve_", "validation_scores_", "validation_losses_"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-4)

@@ -362,6 +362,46 @@ def test_other_series_may_be_short():
         model.predict(6, y=np.empty(0))
 
 
+@pytest.mark.parametrize("n", [8, 12, 18])
+def test_intervals_of_short_series_are_as_wide_as_usual(n):
+    """Too few values for a difference of seasons say nothing of how large one is."""
+    model, y = quick(season=12).fit(series(200)), series(200)
+    usual = np.diff(model.predict_interval(y=y, coverage=0.8)).mean()
+    found = np.diff(model.predict_interval(y=y[:n], coverage=0.8)).mean()
+    assert 0.3 * usual < found < 3 * usual
+
+
+def test_update_with_nothing_changes_nothing():
+    ys = [pd.Series(series(96), MONTHS[:96]), pd.Series(series(90, seed=1), MONTHS[:90])]
+    model = quick().fit(ys)
+    before = model.predict()
+    model.update([ys[0][:0], ys[1][:0]])
+    for was, now in zip(before, model.predict(), strict=True):
+        pd.testing.assert_series_equal(was, now, check_exact=True)
+
+
+def test_a_warm_start_keeps_what_is_read():
+    model = quick(season=12, warm_start=True).fit(series(120))
+    assert model._plan.at_once == 6
+    with pytest.raises(ValueError, match="must keep window, and steps forecast at once"):
+        model.set_params(strategy="recursive").fit(series(120))
+
+
+def test_another_split_is_another_checkpoint(tmp_path):
+    """Also where windows are not scaled, and so the same."""
+    options = {"season": 12, "standardize": False, "checkpoint": tmp_path / "run.ckpt"}
+    quick(**options).fit(series(150))
+    quick(**options, calibration_fraction=0.2).fit(series(150))
+    with pytest.raises(ValueError, match="checkpoint"):
+        quick(**options, calibration_fraction=0.4).fit(series(150))
+
+
+def test_with_x_a_direct_window_is_as_long_as_the_horizon():
+    x = np.random.default_rng(0).normal(size=(200, 1))
+    model = quick(30, strategy="direct").fit(series(200), x)
+    assert model._plan.window == 30
+
+
 def test_short_series_beside_others():
     ys = [series(100), series(9, seed=1), series(20, seed=2)]
     model = quick(season=12).fit(ys)
@@ -401,6 +441,9 @@ def test_defaults_are_saved_as_defaults(tmp_path):
         {"network_share": "x"},
         {"changes": -1.0},
         {"own": {"window": 7}},
+        {"own": {"random_state": 3}},
+        {"own": {"calibration_fraction": 2.0}},
+        {"regressor": {"patch": [3, 1]}},
     ],
     ids=str,
 )

@@ -31,6 +31,8 @@ from .sequences import Sequences, spread, units
 from .series import columns
 from .training import History, Settings, Training
 
+Validation = tuple[Sequences, np.ndarray, np.ndarray | None]  # series, targets and their weights
+
 # What a file says of a network from before there were patches and members.
 ADDED: dict[str, Any] = {"patch": [1, 1], "members": [], "validation_losses": None}
 
@@ -210,9 +212,9 @@ class RNNEstimator(BaseEstimator):
     def _score_weights(self, sample_weight: Any, x: Sequences) -> np.ndarray | None:
         """Return weights of the rows that are scored, (N,) or (R,)."""
         weights = checks.sample_weight(sample_weight, len(x))
-        if weights is None or not self._form.steps:
-            return weights
-        return np.repeat(weights, x.lengths)
+        if weights is None:
+            return None
+        return np.repeat(checks.shares(weights), x.lengths if self._form.steps else 1)
 
     # --- fit ------------------------------------------------------------------------------------
 
@@ -229,6 +231,9 @@ class RNNEstimator(BaseEstimator):
     def _target_weights(self, target: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
         """Return weights of targets, (N,) or (R,), with what their values add to them."""
         return weights
+
+    def _measure_constants(self, target: np.ndarray, weights: np.ndarray | None) -> None:
+        """Scale targets that were constant at first by what they are where a fit goes on."""
 
     def _constants(self, target: np.ndarray, weights: np.ndarray | None) -> list[np.ndarray]:
         """Return readouts (K,): about the best of those that say the same of all is among them."""
@@ -267,7 +272,8 @@ class RNNEstimator(BaseEstimator):
             all of the data, one of weight 2 is as if it were there twice.
         validation_data : tuple (X, y), optional
             Series and targets that are not trained on. Their score and loss are taken down after
-            each epoch, and early stopping goes by them instead of holding back a part of X.
+            each epoch, and early stopping goes by them instead of holding back a part of X. Numbers
+            must be two at least, as R² needs.
 
         Returns
         -------
@@ -291,7 +297,9 @@ class RNNEstimator(BaseEstimator):
             If max_iter epochs were over before loss or validation score had stalled, or the
             training ended with the loss that a constant prediction has.
         UserWarning
-            If the training was interrupted from the keyboard; the model so far is kept.
+            If the training was interrupted from the keyboard; the model so far is kept. Of several
+            members these are those that had begun: where they are fewer, set n_members to
+            len(members_) before partial_fit or a warm start.
         """
         with all_or_nothing(self):
             trainings, x, target = self._begin(X, y, sample_weight, validation_data)
@@ -323,14 +331,16 @@ class RNNEstimator(BaseEstimator):
         self._build(rngs, going_on)
         x, target = self._scaled(x), self._scaled_target(target)
         if other is not None:
-            other = self._scaled(other[0]), self._scaled_target(other[1]), None
+            other = self._scaled(other[0]), self._scaled_target(other[1]), other[2]
         networks = self._networks(self._objective())
         constant = self._loss_of_a_constant(networks[0], target, weights)
         trainings = [
             self._training(network, settings, rng, history, x, target, weights, other, constant)
             for network, rng, history in zip(networks, rngs, self._begun(going_on), strict=True)
         ]
-        return Trainings(trainings, weights, checkpoint, seed, not going_on), x, target
+        made = Trainings(trainings, weights, checkpoint, seed, not going_on)
+        self._go_on_with(rngs)
+        return made, x, target
 
     def _training(
         self,
@@ -341,22 +351,31 @@ class RNNEstimator(BaseEstimator):
         x: Sequences,
         target: np.ndarray,
         weights: np.ndarray | None,
-        other: tuple[Sequences, np.ndarray, None] | None,
+        other: Validation | None,
         constant: float,
     ) -> Training:
         """Make the training of a member ready."""
-        validate = only = None
-        if other is not None:
-            validate = self._validation(network, *other)
-        elif self.early_stopping:
+        only = None
+        if other is None and self.early_stopping:
             only, held_back = self._split(target, len(x), rng)
             series = x[held_back]
             rows = series.index if self._form.steps else held_back
-            apart = None if weights is None else weights[rows]
-            validate = self._validation(network, series, target[rows], apart)
+            apart = None
+            if weights is not None:
+                apart = weights[rows]
+                rest = weights[x[only].index if self._form.steps else only]
+                for part, words in ((apart, "held back"), (rest, "trained on")):
+                    if not part.any():
+                        raise ValueError(
+                            f"class_weight must not be 0 for all labels that are {words} with "
+                            "early_stopping; give validation_data or another validation_fraction"
+                        )
+            other = series, target[rows], apart
         return Training(
-            network, settings, rng, history, validate,
+            network, settings, rng, history,
+            None if other is None else self._validation(network, *other),
             early_stopping=self.early_stopping, constant=constant, only=only,
+            by_loss=other is not None and not self._is_scored(other[1]),
         )  # fmt: skip
 
     def _loss_of_a_constant(
@@ -364,11 +383,13 @@ class RNNEstimator(BaseEstimator):
     ) -> float:
         """Loss of a prediction that is the same for all; 0 where it is no number."""
         found = []
+        shares = None if weights is None else checks.shares(weights)
         with np.errstate(all="ignore"):
-            for readout in self._constants(target, weights):
+            for readout in self._constants(target, shares):
                 one = readout.astype(network.weights.dtype)
-                everywhere = np.broadcast_to(one, (len(target), len(one)))
-                found.append(network.loss(everywhere, target, weights)[0])
+                everywhere = np.tile(one, (len(target), 1))
+                # a loss of the user's own may write into what it is given
+                found.append(network.loss(everywhere, target.copy(), weights)[0])
         return min((loss for loss in found if math.isfinite(loss)), default=0.0)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any = None, **options: Any) -> Self:
@@ -386,11 +407,11 @@ class RNNEstimator(BaseEstimator):
                 rngs = [
                     np.random.default_rng([*seed, k] if k else seed) for k in range(self.n_members)
                 ]
+            self._build(rngs, going_on)
             histories, states = self._begun(going_on), [None] * self.n_members
             if going_on:  # an epoch of the same training, where another fit would be a new one
                 histories = copy.deepcopy(self._histories)
                 states = self._optimizer_state or states
-            self._build(rngs, going_on)
             x, target = self._scaled(x), self._scaled_target(target)
             trainings = []
             for network, rng, history, state in zip(
@@ -399,11 +420,13 @@ class RNNEstimator(BaseEstimator):
                 trainings.append(Training(network, settings, rng, history))
                 if state is not None:
                     trainings[-1].resume_optimizer(state)
+            made = Trainings(trainings, weights, None, [], False)
+            self._go_on_with(rngs)
         try:
             for training in trainings:
                 training.one_epoch(x, target, weights)
         finally:
-            self._take_down(Trainings(trainings, weights, None, [], False))
+            self._take_down(made)
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -431,7 +454,9 @@ class RNNEstimator(BaseEstimator):
         of_steps = None if weights is None else np.repeat(weights, x.lengths)
         of_targets = of_steps if form.steps else weights
         target = self._target(rows, form, of_targets, reset=not going_on, **options)
-        if not going_on:
+        if going_on:
+            self._measure_constants(target, of_targets)
+        else:
             self.x_mean_, scale = self._spread(x.rows, of_steps)
             self.x_scale_ = units(scale)
             patches = Patches.of(None if form.steps else self.patch, x.lengths)
@@ -439,7 +464,7 @@ class RNNEstimator(BaseEstimator):
         of_targets = self._target_weights(target, of_targets)
         return x, target, None if of_targets is None else of_targets[:, None]
 
-    def _take_in_validation(self, data: Any) -> tuple[Sequences, np.ndarray, None]:
+    def _take_in_validation(self, data: Any) -> Validation:
         """Check validation data, which must look like what is trained on."""
         if not isinstance(data, (tuple, list)) or len(data) != 2:
             raise TypeError(
@@ -448,7 +473,13 @@ class RNNEstimator(BaseEstimator):
         try:
             x = self._series(data[0], reset=False)
             rows, form = checks.target(data[1], x, labels=self._labels)
-            return x, self._target(rows, form, None, reset=False), None
+            target = self._target(rows, form, None, reset=False)
+            if not self._labels and len(target) < 2:
+                raise ValueError(
+                    f"y must have two targets at least, as R² needs, got {len(target)}"
+                )
+            weights = self._target_weights(target, None)
+            return x, target, None if weights is None else weights[:, None]
         except (TypeError, ValueError) as error:
             raise type(error)(f"in validation_data, {error}") from error
 
@@ -489,10 +520,14 @@ class RNNEstimator(BaseEstimator):
                     f"warm_start=True must keep patches of {self.patch_size_} steps, got "
                     f"patch={self.patch}"
                 )
-        if len(self.members_) != len(rngs):
+        if len(self.members_) != self.n_members:
             raise ValueError(
-                f"warm_start=True must keep n_members, {len(self.members_)}, got {self.n_members}"
+                f"warm_start=True must keep n_members, {len(self.members_)}, got {self.n_members}; "
+                "so must partial_fit"
             )
+
+    def _go_on_with(self, rngs: list[np.random.Generator]) -> None:
+        """Give the networks their dropout and sources of random numbers: nothing is refused now."""
         for (rnn, _), rng in zip(self.members_, rngs, strict=True):
             rnn.dropout, rnn._rng = self.dropout, rng
 
@@ -522,17 +557,23 @@ class RNNEstimator(BaseEstimator):
     def _stratified(self) -> bool:
         return False
 
+    def _is_scored(self, target: np.ndarray) -> bool:
+        """Whether the score tells predictions of these targets apart."""
+        return True
+
     def _validation(
         self, network: Network, x: Sequences, target: np.ndarray, weights: np.ndarray | None
     ) -> Callable[[], tuple[float, float]]:
         """Score and loss of a network on series that it isn't trained on."""
+        shares = None if weights is None else checks.shares(weights[:, 0])
 
         def judged() -> tuple[float, float]:
             readout = network.predict(x)
             if not np.isfinite(readout).all():
                 return -math.inf, math.inf
-            loss = network.loss(readout, target, weights)[0]
-            return self._score(target, readout, None if weights is None else weights[:, 0]), loss
+            score = self._score(target, readout, shares)
+            # a loss of the user's own may write into what it is given
+            return score, network.loss(readout, target.copy(), weights)[0]
 
         return judged
 
@@ -541,11 +582,12 @@ class RNNEstimator(BaseEstimator):
         x: Sequences,
         target: np.ndarray,
         weights: np.ndarray | None,
-        other: tuple[Sequences, np.ndarray, None] | None,
+        other: Validation | None,
         going_on: bool,
     ) -> Checkpoint | None:
         if self.checkpoint is None:
             return None
+        checks.named_loss(getattr(self, "loss", None))
         data = [x.rows, x.lengths, target]
         if going_on:
             data += [layer.flat_parameters for member in self.members_ for layer in member]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -116,6 +117,26 @@ def loss(value: Any, levels: Any) -> None:
     validation.choice("loss", value, LOSSES)
     if value == "quantile":
         quantiles(levels)
+
+
+def named_loss(value: Any) -> None:
+    """Refuse a loss of the user's own that its name doesn't tell from others.
+
+    Raises
+    ------
+    ValueError
+        If it can't be imported by that name, as no lambda can, nor a closure or a partial.
+    """
+    if not callable(value):
+        return
+    found = sys.modules.get(getattr(value, "__module__", None) or "")
+    for name in getattr(value, "__qualname__", "?").split("."):
+        found = getattr(found, name, None)
+    if found is None or found != value:
+        raise ValueError(
+            "loss must be a name or a function at the top of a module with checkpoint, which knows "
+            f"it by its name, got {validation.describe(value)}"
+        )
 
 
 def quantiles(value: Any) -> tuple[float, ...]:
@@ -251,7 +272,7 @@ def kept_array(name: str, array: np.ndarray) -> np.ndarray:
         raise ValueError(f"{name} must be finite")
     if name == "x_scale_" and not (array > 0).all():
         raise ValueError(f"{name} must be positive")
-    if name == "y_scale_" and not (array >= 0).all():
+    if name in ("y_scale_", "level_scale_") and not (array >= 0).all():
         raise ValueError(f"{name} must be positive, or 0 where y is constant")
     return array
 
@@ -301,6 +322,11 @@ def sample_weight(value: Any, series: int) -> np.ndarray | None:
     return array
 
 
+def shares(weights: np.ndarray) -> np.ndarray:
+    """Return weights divided by a power of two, which is exact, so that no sum overflows."""
+    return np.ldexp(weights, -np.frexp(weights.max())[1])
+
+
 def class_weights(
     value: Any, classes: np.ndarray, codes: np.ndarray, weights: np.ndarray | None
 ) -> np.ndarray | None:
@@ -323,8 +349,9 @@ def class_weights(
     if value is None:
         return None
     if isinstance(value, str) and value == "balanced":
-        total = np.bincount(codes, weights, len(classes))
-        return total.sum() / np.maximum(len(classes) * total, np.finfo(float).tiny)
+        total = np.bincount(codes, None if weights is None else shares(weights), len(classes))
+        # of a class that isn't there, as may be where a fit goes on, the weight is never asked for
+        return total.sum() / (len(classes) * np.where(total > 0, total, 1))
     if not isinstance(value, Mapping):
         raise TypeError(
             'class_weight must be None, "balanced" or a dict of labels and weights, got '

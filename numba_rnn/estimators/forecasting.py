@@ -12,7 +12,6 @@ of X. What either forecasts is appended to what it has read, and the next steps 
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import asdict, dataclass, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -21,7 +20,6 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.optimize import nnls
 from sklearn.base import BaseEstimator, clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from .. import validation
@@ -29,11 +27,11 @@ from . import checks, intervals, ridge, series
 from .backtesting import Backtest, run
 from .base import all_or_nothing
 from .differencing import difference, undo
+from .members import Trainings
 from .plan import Parts, Plan, divide, resolve
 from .sequences import ROUNDING, Sequences, spread, units
 from .series import Form, Series
 from .supervised import RNNRegressor
-from .training import Training
 from .windows import cut, joined, rolling
 
 if TYPE_CHECKING:
@@ -46,7 +44,8 @@ class RNNForecaster(BaseEstimator):
     Forecasts are made in three ways, and their weighted mean is given: by ridge regressions on the
     last `window` values, which are the linear path; by an `RNNRegressor` that reads windows of the
     series, differenced if asked for; and by repeating the last season. How much each counts is
-    measured on values that were held back from all.
+    measured on values that were held back from all. The season is that of a pandas Series' index:
+    arrays have none, unless `season` says so.
 
     What is known of the future beside the series goes into X, a row a step. A list of series trains
     one network for all of them; each is scaled on its own, has a linear path of its own, which is
@@ -58,8 +57,9 @@ class RNNForecaster(BaseEstimator):
         Steps ahead that `predict` forecasts by default, for which intervals are calibrated, which
         `backtest` forecasts, and which ``strategy="direct"`` forecasts at once.
     window : int, optional
-        Values that are read. By default two seasons; one, if two are more than 60 values; 24
-        without a season; and at most a third of what a series has beside its season.
+        Values that are read. By default two seasons; one, if two are more than 60 values, and with
+        X `horizon` at least; 24 without a season; and at most half of what a series has beside its
+        season.
     season : int, optional
         Steps of a season; 1 for none. By default that of the index of a pandas Series: 12 for
         months, 4 for quarters, 52 for weeks, 7 for days, 5 for working days, 24 for hours, and as
@@ -85,9 +85,10 @@ class RNNForecaster(BaseEstimator):
         share of the forecasts of a whole horizon. With 0 there are no residuals, and the network
         counts half.
     hidden_size, num_layers, nonlinearity, bidirectional, dropout, pooling
-        The network, as in `RNNRegressor`.
+        The network, as in `RNNRegressor`, but for the defaults: 32 units, in one direction, of
+        which the last state counts.
     solver, alpha, batch_size, learning_rate_init, max_iter, shuffle, clip_norm, truncation
-        Its training, as there.
+        Its training, as there, but for the defaults: batches of 32, and a rate of 1e-3.
     early_stopping : bool, default=True
         Stop when R² of later windows no longer rises. No window that is trained on has a target in
         common with them. Where there aren't two of them, the training loss says when to stop.
@@ -160,8 +161,8 @@ class RNNForecaster(BaseEstimator):
     too, the ends are a normal distribution's, stretched likewise, with a warning.
 
     **Time** only goes forward: windows to train on, their scaling and the residuals' forecasts know
-    values from before the ones held back alone. When to stop and the network's share are two
-    numbers that come from these. A forecast starts from the end of the whole series.
+    values from before the ones held back alone. When to stop and the two shares are numbers that
+    come from these. A forecast starts from the end of the whole series.
 
     References
     ----------
@@ -326,16 +327,16 @@ class RNNForecaster(BaseEstimator):
             self._values, self._x = self._ends(many)
             self._fit_linear(many)
             self.residuals_ = np.empty((0, plan.horizon))
-            self.network_share_, self.naive_share_ = 0.5 if plan.linear else 1.0, 0.0
+            # Until it is known better; a network that fails counts nothing beside a linear path.
+            unknown = 0.0 if self.calibration_fraction > 0 else 0.5
+            self.network_share_, self.naive_share_ = unknown if plan.linear else 1.0, 0.0
             self._changes = self._naive_errors(many)
             with all_or_nothing(self.regressor_):
                 begun = self._begin(pairs)
         training, inputs, targets = begun
         try:
-            with warnings.catch_warnings():
-                if plan.linear:  # a network that has learned little counts little
-                    warnings.simplefilter("ignore", ConvergenceWarning)
-                training.run(inputs, targets)
+            # Beside a linear path a network that has learned little counts little.
+            training.run(inputs, targets, quiet=plan.linear)
         finally:
             self.regressor_._take_down(training)
         self._look_back(pairs)
@@ -386,6 +387,7 @@ class RNNForecaster(BaseEstimator):
         own = getattr(self, "feature_names_in_", None)
         for name, was, now in (
             ("season and difference", self._plan.lags, plan.lags),
+            ("window, and steps forecast at once", _read(self._plan), _read(plan)),
             ("the number of series", len(self.y_mean_), count),
             ("the number of columns of X", self.n_features_in_, features),
             ("the columns of X", None if own is None else own.tolist(), columns),
@@ -456,7 +458,7 @@ class RNNForecaster(BaseEstimator):
         largest = np.abs(found).max(initial=0.0)
         return float(largest * np.sqrt(np.mean((found / units(largest)) ** 2))) if largest else 0.0
 
-    def _begin(self, pairs: list[tuple[Series, Parts]]) -> tuple[Training, Sequences, np.ndarray]:
+    def _begin(self, pairs: list[tuple[Series, Parts]]) -> tuple[Trainings, Sequences, np.ndarray]:
         """Make the regressor ready for the windows of all series."""
         plan = self._plan
         windows, train, validated, first = [], [], [], 0
@@ -481,10 +483,11 @@ class RNNForecaster(BaseEstimator):
         own = {name: own[name] for name in RNNRegressor().get_params() if name in own}
         regressor = self.regressor_.set_params(**own | {"early_stopping": bool(stops)})
         regressor._split = lambda *_: split  # what is validated on is later, not chosen at random
+        regressor._kept = lambda: list(split)  # and a checkpoint is one of this split
         try:
             return regressor._begin(inputs, targets)
         finally:
-            del regressor._split
+            del regressor._split, regressor._kept
 
     def _look_back(self, pairs: list[tuple[Series, Parts]]) -> None:
         """Forecast what was held back: how much the network counts, and what is left."""
@@ -496,8 +499,6 @@ class RNNForecaster(BaseEstimator):
             if pairs[i][1].known >= plan.tail and len(pairs[i][0]) - pairs[i][1].known >= h
         ]  # fmt: skip
         if not telling:
-            if plan.linear and self.calibration_fraction > 0:
-                self.network_share_ = 0.0
             return
         earlier = self
         if plan.linear:
@@ -677,13 +678,18 @@ class RNNForecaster(BaseEstimator):
         plan = self._plan
         for i, one in enumerate(many):
             if len(one) == 0:
-                raise ValueError(f"y[{i}] must have values, got an empty series")
-        many = [_lengthened(one, plan) for one in many]
-        if self.standardize:
-            scales = [self._unit(one.values, len(one)) for one in many]
-        else:
-            scales = [(0.0, 1.0)] * len(many)
+                name = f"y[{i}]" if len(many) > 1 else "y"
+                raise ValueError(f"{name} must have values, got an empty series")
         levels = [_measured(one.values, len(one), []) for one in many]
+        scales = [(0.0, 1.0)] * len(many)
+        if self.standardize:
+            for i, one in enumerate(many):
+                enough = len(one) >= 2 * sum(plan.lags) or not plan.lags
+                mean, scale = self._unit(one.values, len(one)) if enough else (0.0, 0.0)
+                if scale == 0:  # too few: differences beside levels as in the series of `fit`
+                    alike = np.std(self._values[:, -len(one) :], axis=1)
+                    scale = float(np.median(self.y_scale_ / units(alike))) * levels[i][1]
+                scales[i] = (mean, scale)
         return _Past(
             *self._ends(many),
             *np.array(scales).T,
@@ -924,9 +930,13 @@ class RNNForecaster(BaseEstimator):
         regressor = RNNRegressor._from_tensors(config["regressor"], parts)
         nowhere = {"checkpoint": None}  # a file from anyone must not say where to write
         regressor.set_params(**nowhere)
+        if set(config["own"]) - {"checkpoint"} != set(_GIVEN):
+            raise ValueError(f"own must be {', '.join(_GIVEN)}, got {', '.join(config['own'])}")
         own = regressor.get_params(deep=False)
         own = {name: own[name] for name in cls._get_param_names() if name in own}
         model = cls(**own | config["own"] | nowhere)
+        fraction = model.calibration_fraction
+        validation.real("calibration_fraction", fraction, 0, 1, open_high=True)
         model.regressor_, model._listed = regressor, validation.flag("listed", config["listed"])
         params = model.get_params(deep=False)
         checks.settings(_settled(params))
@@ -948,6 +958,9 @@ class RNNForecaster(BaseEstimator):
         model.n_features_in_ = features = (inputs - 1) // 2
         if inputs % 2 == 0 or regressor.head_.out_features != k or (features and w < k):
             raise ValueError(f"{regressor.rnn_!r} and {regressor.head_!r} must fit its forecaster")
+        plainly = regressor.patch_size_ == 1 and len(regressor.y_mean_) == k
+        if not plainly or regressor._form.steps or regressor._table or len(regressor.members_) > 1:
+            raise ValueError("the regressor must be one that reads windows step by step")
         rest = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
         if set(rest) != set(_ARRAYS):
             raise ValueError(f"the arrays must be {', '.join(_ARRAYS)}, got {', '.join(rest)}")
@@ -975,6 +988,11 @@ class RNNForecaster(BaseEstimator):
                 raise ValueError(f"feature_names_in must be {features} names")
             model.feature_names_in_ = np.array(names, object)
         return model
+
+
+def _read(plan: Plan) -> tuple[int, int]:
+    """Return what the shape of a network rests on."""
+    return plan.window, plan.at_once
 
 
 # Parameters that a file keeps as they were given, and those of the network it takes from there.

@@ -51,4 +51,4 @@ def widths(residuals: np.ndarray, coverage: float, otherwise: np.ndarray) -> np.
 
 
 def _rank(n: int, coverage: float) -> int:
-    return math.ceil(round((n + 1) * coverage, 9))
+    return max(1, math.ceil(round((n + 1) * coverage, 9)))

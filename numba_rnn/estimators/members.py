@@ -70,13 +70,15 @@ class Trainings:
         if self._checkpoint is not None:
             self._checkpoint.release()
 
-    def run(self, x: Sequences, target: np.ndarray) -> None:
+    def run(self, x: Sequences, target: np.ndarray, *, quiet: bool = False) -> None:
         """Train all of them.
 
         Parameters
         ----------
         x : Sequences
         target : ndarray, shape (len(x), ...) or, for every step on its own, (R, ...)
+        quiet : bool
+            Whether to leave out the ConvergenceWarning, where a network need not have learned.
 
         Raises
         ------
@@ -99,7 +101,7 @@ class Trainings:
         finally:
             self.release()
         said = [words for words in said if words]
-        if said:
+        if said and not quiet:
             count = len(self.trainings)
             words = f"of {len(said)} of {count} members: {said[0]}" if count > 1 else said[0]
             warnings.warn(words, ConvergenceWarning, stacklevel=3)

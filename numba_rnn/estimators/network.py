@@ -90,10 +90,11 @@ class Network:
         ------
         value : float
         count : float
-            Targets that the value is the mean of, or what they weigh.
+            Targets that the value is the mean of, or what they weigh, in a unit that all batches
+            of these weights share.
         gradients : ndarray, shape (P,)
         """
-        series = x[batch]
+        series, exponent = x[batch], _exponent(weights)
         h = self._no_states(len(batch))
         passes = []
         for index, layout, is_last in series.chunks(truncation):
@@ -103,31 +104,31 @@ class Network:
                 h[:, : layout.batch] = done.h_n
             if self.pooling is None:
                 weight = None if weights is None else weights.take(index, axis=0)
-                yield self._step_gradients(done, target.take(index, axis=0), weight)
+                yield self._step_gradients(done, target.take(index, axis=0), weight, exponent)
             elif keep:
                 passes.append(done)
         if self.pooling is None:
             return
         weight = None if weights is None else weights[batch]
         if self.pooling == "last":
-            yield self._last_gradients(passes[0], target[batch], weight)
+            yield self._last_gradients(passes[0], target[batch], weight, exponent)
         else:
-            yield self._pooled_gradients(passes, series.lengths, target[batch], weight)
+            yield self._pooled_gradients(passes, series.lengths, target[batch], weight, exponent)
 
     def _step_gradients(
-        self, done: Pass, target: np.ndarray, weight: np.ndarray | None
+        self, done: Pass, target: np.ndarray, weight: np.ndarray | None, exponent: int
     ) -> tuple[float, float, np.ndarray]:
         value, grad, head = self._readout_gradients(done.outputs[-1], target, weight)
         grads = np.concatenate((done.backward(grad, None)[2], head))
-        return value, _count(target, weight), grads
+        return value, _count(target, weight, exponent), grads
 
     def _last_gradients(
-        self, done: Pass, target: np.ndarray, weight: np.ndarray | None
+        self, done: Pass, target: np.ndarray, weight: np.ndarray | None, exponent: int
     ) -> tuple[float, float, np.ndarray]:
         value, grad, head = self._readout_gradients(self._last(done.h_n), target, weight)
         grad_h_n = self._last_backward(grad, done.h_n)
         grads = np.concatenate((done.backward(None, grad_h_n)[2], head))
-        return value, _count(target, weight), grads
+        return value, _count(target, weight, exponent), grads
 
     def _pooled_gradients(
         self,
@@ -135,6 +136,7 @@ class Network:
         lengths: np.ndarray,
         target: np.ndarray,
         weight: np.ndarray | None,
+        exponent: int,
     ) -> tuple[float, float, np.ndarray]:
         outputs = np.concatenate([done.outputs[-1] for done in passes])
         pool = POOLS[self.pooling](outputs, [done.layout for done in passes], lengths)
@@ -142,7 +144,7 @@ class Network:
         ends = np.cumsum([len(done.x) for done in passes])
         parts = np.split(pool.backward(grad), ends[:-1])
         rnn = sum(done.backward(part, None)[2] for done, part in zip(passes, parts, strict=True))
-        return value, _count(target, weight), np.concatenate((rnn, head))
+        return value, _count(target, weight, exponent), np.concatenate((rnn, head))
 
     # --- prediction -----------------------------------------------------------------------------
 
@@ -210,6 +212,11 @@ class Network:
         return out
 
 
-def _count(target: np.ndarray, weight: np.ndarray | None) -> float:
-    """How many targets there are, or what they weigh."""
-    return len(target) if weight is None else float(weight.sum())
+def _exponent(weights: np.ndarray | None) -> int:
+    """Power of two by which weights can be divided, so that no sum overflows: that is exact."""
+    return 0 if weights is None else int(np.frexp(weights.max())[1])
+
+
+def _count(target: np.ndarray, weight: np.ndarray | None, exponent: int) -> float:
+    """How many targets there are, or what they weigh, divided by a power of two."""
+    return len(target) if weight is None else float(np.ldexp(weight, -exponent).sum())

@@ -139,6 +139,8 @@ def resolve(params: dict[str, Any], lengths: Sequence[int], own: int | None, fea
     if window is None:
         window = WITHOUT_SEASON if season == 1 else 2 * season
         window = max(season, horizon if features else 1) if window > LONGEST else window
+        if features and strategy == "direct":  # which sees all of the future X
+            window = max(window, horizon)
         window = max(1, min(window, (typical - season - int(times)) // 2))
     plan = Plan(window, horizon, season, seasonal, int(times), "direct", linear)
     if strategy == "auto":

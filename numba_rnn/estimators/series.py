@@ -117,7 +117,7 @@ class Form:
             That of these steps.
         steps : int
         """
-        if self.last is None:
+        if self.last is None or steps == 0:
             return self
         index = self.index(steps)
         if own is not None and not _same(own, index):

@@ -46,7 +46,8 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
     class_weight : dict, "balanced" or None, default None
         What each class counts in the loss, beside sample_weight; a class that a dict leaves out
         counts 1. "balanced" lets all classes count alike: n / (n_classes · series of the class),
-        series counted by their weight.
+        series counted by their weight. What is held back counts with these weights, too, in score
+        and loss, and so does validation_data, of which "balanced" counts the series anew.
 
     Attributes
     ----------
@@ -170,7 +171,16 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
         each = checks.class_weights(self.class_weight, self.classes_, target, weights)
         if each is None:
             return weights
-        return each[target] if weights is None else each[target] * weights
+        if weights is None:
+            return each[target]
+        with np.errstate(over="ignore"):
+            found = each[target] * weights
+        if not np.isfinite(found).all():
+            raise ValueError(
+                "class_weight times sample_weight must be finite, got sample_weight up to "
+                f"{weights.max():g}"
+            )
+        return found
 
     def _constants(self, target: np.ndarray, weights: np.ndarray | None) -> list[np.ndarray]:
         found = np.bincount(target, None if weights is None else weights[:, 0], self._outputs())
@@ -363,6 +373,7 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
         `quantiles`; `predict` then gives that nearest to the median, and `predict_quantiles` all.
         A callable takes prediction and target (M, n_targets) and weights (M, 1) or None, and
         returns value and gradient, as those of `numba_rnn.losses` do.
+        With checkpoint it must be one that its module has by its name, so no lambda.
     quantiles : sequence of float, default (0.1, 0.5, 0.9)
         Between 0 and 1, rising; for loss="quantile".
 
@@ -485,14 +496,11 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
                 f"the quantiles must stay those of the network, {self.quantiles_}, got "
                 f"{self._levels()}"
             )
-        else:
-            self._measure_constants(rows, weights)
         return rows
 
-    def _measure_constants(self, rows: np.ndarray, weights: np.ndarray | None) -> None:
-        """Scale targets that were constant at first by what they are now."""
+    def _measure_constants(self, target: np.ndarray, weights: np.ndarray | None) -> None:
         if (constant := self.y_scale_ == 0).any():
-            mean, scale = self._spread(rows, weights)
+            mean, scale = self._spread(target, weights)
             self.y_mean_ = np.where(constant, mean, self.y_mean_)
             self.y_scale_ = np.where(constant, scale, self.y_scale_)
 
@@ -567,11 +575,16 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
         scaled = (target - self.y_mean_) / units(self.y_scale_)
         return checks.in_dtype("y", scaled, self.rnn_.dtype)
 
+    def _is_scored(self, target: np.ndarray) -> bool:
+        return bool((target != target[0]).any())  # or else R² is 0, whatever is predicted
+
     def _score(self, target: np.ndarray, readout: np.ndarray, weights: np.ndarray | None) -> float:
         levels = self.quantiles_
         if levels is not None:
             readout = _of_quantiles(readout, levels)[:, :, middle(levels)]
-        return float(r2_score(target, readout, sample_weight=weights))
+        # a target that is the same everywhere has a variance of 0, and not of its mean's rounding
+        same = np.where((target == target[0]).all(axis=0), target[0], 0)
+        return float(r2_score(target - same, readout - same, sample_weight=weights))
 
     def _quantiles(self, X: Any, levels: tuple[float, ...]) -> tuple[np.ndarray, Sequences]:
         """Return quantiles, in their order, as rows, (N, K, Q) or (R, K, Q)."""

@@ -54,7 +54,7 @@ class History:
     validation_scores: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
     best_loss: float = math.inf
-    best_score: float = -math.inf
+    best_score: float = -math.inf  # or minus the loss, where early stopping goes by that
     stalled: int = 0  # epochs in a row that brought less than tol
     factor: float = 1.0  # of the learning rate, where it follows the plateaus
 
@@ -102,6 +102,8 @@ class Training:
         Loss of the best constant. While it isn't left nothing counts as stalled.
     only : ndarray of int64, optional
         Places of the series to train on, where these are not all.
+    by_loss : bool
+        Whether early stopping goes by the validation loss, where the score says nothing.
     """
 
     def __init__(
@@ -116,10 +118,11 @@ class Training:
         early_stopping: bool = False,
         constant: float = 0.0,
         only: np.ndarray | None = None,
+        by_loss: bool = False,
     ) -> None:
         self.network, self.settings, self.rng, self.history = network, settings, rng, history
         self.validate, self.save, self.early_stopping = validate, save, early_stopping
-        self.constant, self.only = constant, only
+        self.constant, self.only, self.by_loss = constant, only, by_loss
         self.best = network.weights.copy()
         self._begun_with = network.weights  # what the loss of an epoch was first measured with
         self.evaluations: list[tuple[float, np.ndarray]] = []  # of L-BFGS: value and gradient
@@ -182,7 +185,9 @@ class Training:
             )
         losses = costs = history.loss_curve[-history.n_iter :]
         if self.early_stopping:
-            costs = [-score for score in history.validation_scores[-history.n_iter :]]
+            costs = history.validation_losses[-history.n_iter :]
+            if not self.by_loss:
+                costs = [-score for score in history.validation_scores[-history.n_iter :]]
         best = best_loss = math.inf
         stalled = 0
         for epoch, (cost, loss) in enumerate(zip(costs, losses, strict=True)):
@@ -390,9 +395,10 @@ class Training:
             history.validation_scores.append(score)
             history.validation_losses.append(validation_loss)
         if self.early_stopping:
-            better = score > history.best_score
-            stalled = _stalls(-score, -history.best_score, tol)
-            history.best_score = max(score, history.best_score)
+            gain = -validation_loss if self.by_loss else score
+            better = gain > history.best_score
+            stalled = _stalls(-gain, -history.best_score, tol)
+            history.best_score = max(gain, history.best_score)
         if better:  # without a validation score nothing is known of the weights after the last step
             weights = self.network.weights if self.early_stopping else self._begun_with
             self.best = weights.copy()

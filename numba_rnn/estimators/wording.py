@@ -39,7 +39,8 @@ PARAMETERS = """Parameters
         there are patches, they are the steps.
     early_stopping : bool, default False
         Whether to hold back a part of the training data, to stop when the score on it stalls, and
-        to keep the weights of the best score. partial_fit can't.
+        to keep the weights of the best score. Where that tells nothing, as R² of targets that are
+        all equal, the validation loss takes its place. partial_fit can't.
     validation_fraction : float, default 0.1
         Share of the series held back, where `fit` is given no validation_data.
     n_iter_no_change : int or np.inf, default 10
@@ -76,7 +77,7 @@ PARAMETERS = """Parameters
         file; where a network's file system has no locks, one of the two ends when it next saves).
     patch : int, "auto" or None, default "auto"
         Consecutive steps that the network reads at once, as features of one step: hundreds of
-        steps are too long for it. Of an int, patches begin at every half of one; "auto" makes
+        steps are too long for it. Of an int, patches begin at every third of one; "auto" makes
         about 24 of the longest series, in which each step is part of three, but of 4 steps at
         least; None is for steps as they are. Where the last patch reaches beyond the end of a
         series, the last step is repeated. Targets of steps have none.
