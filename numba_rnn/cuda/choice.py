@@ -95,7 +95,7 @@ def _persistent(gpu: Gpu, H: int, N: int, D: int, itemsize: int) -> Plan | None:
     # A block has one sample for itself while there are multiprocessors for all.
     rows = 1 if N * D <= gpu.multiprocessors else 2
     lanes = 4 if H > FEW_LANES and rows == 1 and itemsize == 4 else 8
-    width = -(-H // (4 * lanes)) * 4 * lanes
+    width = -(-H // 32) * 32  # a multiple of 4 * lanes, and whole warps
     quads = width // (4 * lanes)
     in_registers = _quads_in_registers(width // TEAM * lanes, quads, rows, itemsize)
     split = Split(width, width, lanes, in_registers, rows)

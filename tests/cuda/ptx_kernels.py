@@ -14,7 +14,7 @@ from resources import ptx, resources
 import numba_rnn.cuda
 from numba_rnn.cuda import dropout, generic, grid, persistent, products, steps
 from numba_rnn.cuda.choice import choose
-from numba_rnn.cuda.lanes import Split
+from numba_rnn.cuda.lanes import TEAM, Split
 from numba_rnn.cuda.toolkit import Gpu
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -181,6 +181,16 @@ def test_few_lanes_where_they_were_measured_to_be_quicker():
         (600, 64, 4, 16), (1024, 64, 4, 16), (2048, 64, 4, 32), (1024, 1, 8, 32),
     ):  # fmt: skip
         assert choose(H100, H, N, 1, itemsize).split.lanes == lanes
+
+
+@pytest.mark.parametrize("itemsize", [4, 8])
+def test_warps_are_whole(itemsize):
+    """Lanes exchange numbers with all 32 of their warp, so that none may be missing."""
+    for H in range(1, 2049):
+        for N in (1, 64, 300):
+            split = choose(H100, H, N, 1, itemsize).split
+            if split is not None:
+                assert split.units // TEAM * split.lanes % 32 == 0, (H, N)
 
 
 def test_many_samples_share_blocks():
