@@ -172,10 +172,14 @@ class Stream:
             f"nonlinearity={stack.nonlinearity!r}, dtype={weights.dtype}), batch_size={batch_size}>"
         )
 
-    def __getstate__(self) -> tuple[Any, ...]:
-        return *self._made_of, self.state
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (*self._made_of, self.state)
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        *made_of, h = state
-        self.__init__(*made_of)  # type: ignore[misc]
-        self.state = h
+
+def _again(
+    stack: Stack, weights: np.ndarray, input_size: int, batch_size: int | None, state: np.ndarray
+) -> Stream:
+    """Make the stream that a copy or a pickle is of."""
+    stream = Stream(stack, weights, input_size, batch_size)
+    stream.state = state
+    return stream

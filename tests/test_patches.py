@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import onnxruntime
 import pytest
 from helpers import assert_same_bits
 from scipy.special import softmax
@@ -239,7 +240,6 @@ def test_bad_counts_of_members(count):
 
 
 def test_files_of_members_and_patches(tmp_path):
-    pytest.importorskip("safetensors")
     for model, y in (
         (RNNClassifier(**QUICK, n_members=3, class_weight={0: 2.0, 2: 0.5}), LABELS),
         (RNNRegressor(**QUICK, n_members=2, loss="quantile", quantiles=(0.2, 0.7)), Y),
@@ -283,8 +283,6 @@ def test_files_from_before_there_were_patches(tmp_path):
 @pytest.mark.parametrize("pooling", ["last", "mean", "max"])
 @pytest.mark.parametrize("size", [4, 60])
 def test_onnx_of_patches_and_members(size, pooling, tmp_path):
-    pytest.importorskip("onnx")
-    onnxruntime = pytest.importorskip("onnxruntime")
     options = QUICK | {"n_members": 2, "patch": size, "pooling": pooling}
     lengths = np.array([len(x) for x in LIST], np.int32)
     padded = np.full((30, lengths.max(), 2), 1e6)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from helpers import assert_close, check, example, normal
 from numba import cuda
-from on_gpu import OnGpu
+from on_gpu import OnGpu, Shuttle
 
 import numba_rnn as nr
 
@@ -23,35 +23,16 @@ KINDS = {
 }
 
 
-class Shuttle:
-    """Copies to a kind, and back with the type checked."""
-
-    def __init__(self, name):
-        self.kind, self.to, self.of = KINDS[name]
-
-    def there(self, value):
-        if isinstance(value, nr.PackedSequence):
-            return value._replace(data=self.there(value.data))
-        return None if value is None else self.to(np.array(value, order="C"))
-
-    def back(self, value):
-        if isinstance(value, nr.PackedSequence):
-            return value._replace(data=self.back(value.data))
-        if isinstance(value, dict):
-            return {name: self.back(entry) for name, entry in value.items()}
-        if isinstance(value, (list, tuple)):
-            return type(value)(map(self.back, value))
-        if value is None:
-            return None
-        assert type(value) is self.kind
-        return self.of(value)
+def shuttle_of(name):
+    kind, to, of = KINDS[name]
+    return Shuttle(to, (kind,), of)
 
 
 @pytest.mark.parametrize("kind", ["padded", "lengths", "packed", "unbatched"])
 @pytest.mark.parametrize("name", KINDS)
 def test_you_get_back_the_kind_you_gave(name, kind):
     dtype = F32 if kind == "lengths" else F64
-    shuttle = Shuttle(name)
+    shuttle = shuttle_of(name)
     layer = nr.RNN(3, 40, 2, bidirectional=kind != "padded", dtype=dtype, rng=0)
     rnn = OnGpu(layer, shuttle.there, shuttle.back)
     x, h_0, lengths = example(rnn, kind, 9, 5)
@@ -60,7 +41,7 @@ def test_you_get_back_the_kind_you_gave(name, kind):
 
 @pytest.mark.parametrize("name", ["cupy", "torch"])
 def test_the_other_layers_losses_and_optimisers(name):
-    shuttle = Shuttle(name)
+    shuttle = shuttle_of(name)
     x, h, grad = normal((2, 3)), normal((2, 4)), normal((2, 4), seed=2)
     for make, arguments in ((nr.RNNCell, (x, h)), (nr.Linear, (x,))):
         layer, twin = make(3, 4, dtype=F64, rng=0), make(3, 4, dtype=F64, rng=0)
@@ -86,15 +67,15 @@ def test_other_kinds_beside_x():
     expected = rnn.forward(x, h_0).backward(grad)
     rnn.to("cuda")
     for a, b, c in (("torch", "cupy", "numba"), ("cupy", "numba", "torch")):
-        x_, h_, g_ = (Shuttle(k).there(v) for k, v in ((a, x), (b, h_0), (c, grad)))
+        x_, h_, g_ = (shuttle_of(k).there(v) for k, v in ((a, x), (b, h_0), (c, grad)))
         grads = rnn.forward(x_, h_).backward(g_)
         assert type(grads.input) is type(grads.h_0) is type(grads.flat) is KINDS[a][0]
-        assert_close(Shuttle(a).back(grads.flat), expected.flat)
+        assert_close(shuttle_of(a).back(grads.flat), expected.flat)
 
 
 @pytest.mark.parametrize("name", ["cupy", "torch"])
 def test_gaps_and_what_requires_grad(name):
-    shuttle = Shuttle(name)
+    shuttle = shuttle_of(name)
     rnn = nr.RNN(2, 3, batch_first=True, dtype=F64, rng=0).to("cuda")
     wide = normal((4, 6, 5))
     ours, _ = rnn(shuttle.there(wide)[:, ::2, 1:3])
@@ -137,7 +118,7 @@ def test_nothing_waits_for_the_gpu():
 @pytest.mark.parametrize("name", KINDS)
 def test_in_a_thread_of_its_own(name):
     """Which starts without a CUDA context."""
-    shuttle, rnn = Shuttle(name), nr.RNN(2, 40, rng=0).to("cuda")
+    shuttle, rnn = shuttle_of(name), nr.RNN(2, 40, rng=0).to("cuda")
     x, found = shuttle.there(normal((3, 2, 2), F32)), []
     expected = shuttle.back(rnn(x)[0])
     thread = threading.Thread(target=lambda: found.append(shuttle.back(rnn(x)[0])))

@@ -27,6 +27,30 @@ def to_cpu(value):
     return None if value is None else value.copy_to_host()
 
 
+class Shuttle:
+    """Copies arrays to a kind by `to`, and back by `of`, where they must be of one of `kinds`."""
+
+    def __init__(self, to, kinds, of):
+        self.to, self.kinds, self.of = to, kinds, of
+
+    def there(self, value):
+        if isinstance(value, nr.PackedSequence):
+            return value._replace(data=self.there(value.data))
+        return None if value is None else self.to(np.array(value, order="C"))
+
+    def back(self, value):
+        if isinstance(value, nr.PackedSequence):
+            return value._replace(data=self.back(value.data))
+        if isinstance(value, dict):
+            return {name: self.back(entry) for name, entry in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(self.back, value))
+        if value is None:
+            return None
+        assert type(value) in self.kinds, (type(value), self.kinds)
+        return self.of(value)
+
+
 class OnGpu:
     """An RNN; what goes in and comes out is copied, and x must come back as it was."""
 
