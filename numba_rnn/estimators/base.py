@@ -106,7 +106,7 @@ class RNNEstimator(BaseEstimator):
         clip_norm: float | None = 1.0,
         truncation: int | None = None,
         early_stopping: bool = False,
-        validation_fraction: float = 0.1,
+        validation_fraction: float | None = 0.1,
         n_iter_no_change: float = 10,
         tol: float = 1e-4,
         standardize: bool = True,
@@ -157,7 +157,9 @@ class RNNEstimator(BaseEstimator):
     def _series(self, X: Any, *, reset: bool) -> Sequences:
         """Return X as `Sequences`, unscaled; with reset take down what it looks like."""
         X, names, axes = validation.unmasked("X", X), None, 0
-        if checks.is_list_of_series(X):
+        if isinstance(X, Sequences):  # windows of a forecaster, which share their rows
+            x = X
+        elif checks.is_list_of_series(X):
             names = columns(list(X))
             rows, lengths = checks.series_list("X", X)
             x = Sequences.of(rows.reshape(len(rows), -1), lengths)
@@ -318,6 +320,10 @@ class RNNEstimator(BaseEstimator):
     ) -> tuple[Trainings, Sequences, np.ndarray]:
         """Make all ready for a training, and return what it is run on."""
         settings = checks.settings(self.get_params(deep=False))
+        if self.early_stopping and self.validation_fraction is None and validation_data is None:
+            raise ValueError(
+                "fit must be given validation_data with early_stopping and validation_fraction=None"
+            )
         going_on = self.warm_start and self.__sklearn_is_fitted__()
         x, target, weights = self._take_in(X, y, sample_weight, going_on)
         other = None
