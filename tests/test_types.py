@@ -66,6 +66,7 @@ nr.load("file").wieght                              ! has no attribute
 classifier.predict([x])                             -> ndarray | list[ndarray]
 forecaster.predict(3)                               -> ndarray | Any | list[ndarray | Any]
 forecaster.predict_interval(3)                      -> ndarray | Any | list[ndarray | Any]
+forecaster.predict_quantiles(quantiles=[0.5])       -> ndarray | Any | list[ndarray | Any]
 forecaster.fit(x).regressor_.head_                  -> Linear
 estimators.window_regressor(hidden_size=3)          -> RNNRegressor
 nr.LSTM                                             ! has no attribute

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ARRAYS = (
     "_values", "_x", "y_mean_", "y_scale_", "level_mean_", "level_scale_", "x_mean_", "x_scale_",
-    "residuals_", "coefficients_",
+    "residuals_", "coefficients_", "_deviations",
 )  # fmt: skip
 ASKED = ("standardize", "early_stopping", "patch")  # that the fitted regressor has otherwise
 PREFIX = "regressor."
@@ -108,6 +108,7 @@ def from_tensors(
         "x_mean_": (features,),
         "x_scale_": (features,),
         "residuals_": (len(rest["residuals_"]), plan.horizon),
+        "_deviations": (len(rest["residuals_"]), plan.horizon, len(regressor.quantiles_ or ())),
         "coefficients_": (lines, 1 + count, w + 2 * features + 1),
     }
     for name, shape in shapes.items():

@@ -12,6 +12,8 @@ of X. What either forecasts is appended to what it has read, and the next steps 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -22,7 +24,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from .. import validation
-from . import component, forecast_files, intervals, scaling, series
+from . import checks, component, forecast_files, intervals, scaling, series
 from .backtesting import Backtest, run
 from .base import all_or_nothing
 from .component import window_regressor
@@ -159,6 +161,9 @@ class RNNForecaster(BaseEstimator):
     taken together, each in units of their root mean square at its step; where those are too few
     too, the ends are a normal distribution's, stretched likewise, with a warning.
 
+    **Other losses** are the regressor's, as of ``window_regressor(loss="absolute_error")``. The
+    linear path has least squares in any case.
+
     **Time** only goes forward: windows to train on, their scaling and the residuals' forecasts know
     values from before the ones held back alone. When to stop and the two shares are numbers that
     come from these. A forecast starts from the end of the whole series.
@@ -172,6 +177,9 @@ class RNNForecaster(BaseEstimator):
 
     S. Ben Taieb, G. Bontempi, A. F. Atiya and A. Sorjamaa, "A review and comparison of strategies
     for multi-step ahead time series forecasting", Expert Systems with Applications 39, 2012.
+
+    Y. Romano, E. Patterson and E. J. Candès, "Conformalized quantile regression", Advances in
+    Neural Information Processing Systems 32, 2019.
 
     D. J. C. MacKay, "Bayesian interpolation", Neural Computation 4, 1992.
 
@@ -311,6 +319,8 @@ class RNNForecaster(BaseEstimator):
             values, xs = [one.values for one in many], [self._scaled_x(one.x) for one in many]
             self._fit_linear(values, xs)
             self.residuals_ = np.empty((0, plan.horizon))
+            quantiles = regressor._levels() or ()
+            self._deviations = np.empty((0, plan.horizon, len(quantiles)))
             # Until it is known better; a network that fails counts nothing beside a linear path.
             unknown = 0.0 if self.calibration_fraction > 0 else 0.5
             self.network_share_, self.naive_share_ = unknown if plan.linear else 1.0, 0.0
@@ -455,6 +465,7 @@ class RNNForecaster(BaseEstimator):
                 [one[:end] for one, end in zip(values, known, strict=True)],
                 [x[:end] for x, end in zip(xs, known, strict=True)],
             )
+        network = NetworkPath(plan, self.regressor_)
         found: list[list[np.ndarray]] = []
         for i in telling:
             begin = parts[i].known - tail
@@ -465,13 +476,17 @@ class RNNForecaster(BaseEstimator):
                 some = slice(first, first + ORIGINS_AT_ONCE)
                 past = earlier._own().of(np.full(len(rows[some]), i)).at(rows[some, :tail])
                 ways = [way[:, :h] / scale for way in self._ways(past, x[some])]
-                found.append([rows[some, tail:] / scale, *ways])
-        truth, network, *others = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+                apart = np.empty((*ways[0].shape, 0))
+                if self.regressor_.quantiles_ is not None:
+                    apart = network.deviations(past, _whole(x[some], plan))[:, :h] / scale
+                found.append([rows[some, tail:] / scale, apart, *ways])
+        truth, apart, ahead, *others = (np.concatenate(each) for each in zip(*found, strict=True))
+        self._deviations = apart
         if not plan.linear:
-            self.residuals_ = truth - network
+            self.residuals_ = truth - ahead
             return
         line = others[0]
-        changes = [network - line, others[1] - line]
+        changes = [ahead - line, others[1] - line]
         best, _ = nnls(np.stack([change.ravel() for change in changes], 1), (truth - line).ravel())
         horizons = len(truth) / h
         best = best / max(1.0, best.sum()) * horizons / (horizons + 2)
@@ -564,10 +579,8 @@ class RNNForecaster(BaseEstimator):
             found.append(np.concatenate([table, more]))
         return found
 
-    def _forecast(
-        self, steps: int | None, X: Any, y: Any
-    ) -> tuple[np.ndarray, np.ndarray, list[Form], bool]:
-        """Return forecasts (M, steps), scales of the series, and how to give them back."""
+    def _forecast(self, steps: int | None, X: Any, y: Any) -> _Forecast:
+        """Forecast the series of `fit`, or other ones."""
         check_is_fitted(self)
         steps = self._plan.horizon if steps is None else validation.positive_int("steps", steps)
         if y is None:
@@ -584,7 +597,24 @@ class RNNForecaster(BaseEstimator):
             pairs = list(zip(many, tables, strict=True))
             past = self._past_of([Series(one.values, x[: len(one)], one.form) for one, x in pairs])
             x = np.stack([x[len(one) :] for one, x in pairs])
-        return self._ahead(past, steps, x), past.y_scale, forms, listed
+        return _Forecast(self._ahead(past, steps, x), past, x, forms, listed)
+
+    def _within_horizon(self, steps: int | None) -> int:
+        """Return the steps of an interval, or of quantiles."""
+        check_is_fitted(self)
+        horizon = self._plan.horizon
+        steps = horizon if steps is None else validation.positive_int("steps", steps)
+        if steps > horizon:
+            raise ValueError(
+                f"steps must be at most horizon, {horizon}, up to which residuals were held back, "
+                f"got {steps}"
+            )
+        return steps
+
+    def _naive_deviations(self) -> np.ndarray:
+        """Return how far the seasonal naive forecast is off, (horizon,), in units of y_scale_."""
+        seasons = 1 + np.arange(self._plan.horizon) // self._plan.season
+        return self._changes * np.sqrt(seasons)
 
     def _past_of(self, many: list[Series]) -> Past:
         """Return the ends of other series, each scaled by itself."""
@@ -644,9 +674,8 @@ class RNNForecaster(BaseEstimator):
         TypeError, ValueError
             If steps is no positive number, or X doesn't have the rows and columns described.
         """
-        values, _, forms, listed = self._forecast(steps, X, y)
-        found = [form.give(row) for form, row in zip(forms, values, strict=True)]
-        return found if listed else found[0]
+        found = self._forecast(steps, X, y)
+        return found.give(found.values)
 
     def predict_interval(
         self, steps: int | None = None, X: Any = None, *, y: Any = None, coverage: float = 0.9
@@ -684,23 +713,78 @@ class RNNForecaster(BaseEstimator):
             ends are then those of a normal distribution, whose variance is that of the residuals,
             or of the errors of the seasonal naive forecast where there are none.
         """
-        check_is_fitted(self)
+        steps = self._within_horizon(steps)
         coverage = validation.real("coverage", coverage, 0, 1, open_low=True, open_high=True)
-        horizon = self._plan.horizon
-        steps = horizon if steps is None else validation.positive_int("steps", steps)
-        if steps > horizon:
-            raise ValueError(
-                f"steps must be at most horizon, {horizon}, up to which residuals were held back, "
-                f"got {steps}"
-            )
-        values, scale, forms, listed = self._forecast(steps, X, y)
-        seasons = 1 + np.arange(horizon) // self._plan.season
-        width = intervals.widths(self.residuals_, coverage, self._changes * np.sqrt(seasons))
-        width = width[:steps] * scale[:, None]
-        ends = np.stack([values - width, values + width], axis=-1)
-        names = ["lower", "upper"]
-        found = [form.give(row, names) for form, row in zip(forms, ends, strict=True)]
-        return found if listed else found[0]
+        found = self._forecast(steps, X, y)
+        width = intervals.widths(self.residuals_, coverage, self._naive_deviations())
+        width = width[:steps] * found.past.y_scale[:, None]
+        ends = np.stack([found.values - width, found.values + width], axis=-1)
+        return found.give(ends, ["lower", "upper"])
+
+    def predict_quantiles(
+        self,
+        steps: int | None = None,
+        X: Any = None,
+        *,
+        y: Any = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+    ) -> np.ndarray | pd.DataFrame | list[np.ndarray | pd.DataFrame]:
+        """Forecast quantiles: for each step ahead, below which value it lies with a probability.
+
+        They are the forecast plus quantiles of the residuals of the values held back, at each step
+        ahead and for each quantile on its own, so that their distribution need not be symmetric.
+        With a regressor of ``loss="quantile"`` the forecast of each is the network's, as much as
+        that counts, and those between are interpolated.
+
+        Parameters
+        ----------
+        steps : int, optional
+            How many, at most `horizon`, which is the default.
+        X, y : optional
+            As in `predict`.
+        quantiles : sequence of float, default=(0.1, 0.5, 0.9)
+            Between 0 and 1, rising.
+
+        Returns
+        -------
+        ndarray of float64, shape (steps, Q), or pandas DataFrame, or list of such
+            They rise from left to right. A DataFrame, for a pandas Series, has the quantiles as
+            columns.
+
+        Raises
+        ------
+        FloatingPointError
+            If the forecast, which feeds on itself, becomes infinite.
+        NotFittedError
+            If `fit` was not called before.
+        TypeError, ValueError
+            If an argument is not as described.
+
+        Warns
+        -----
+        UserWarning
+            If too few residuals were held back for a quantile, as for `predict_interval`.
+
+        References
+        ----------
+        Y. Romano, E. Patterson and E. J. Candès, "Conformalized quantile regression", Advances in
+        Neural Information Processing Systems 32, 2019.
+        """
+        steps = self._within_horizon(steps)
+        levels = checks.quantiles(quantiles)
+        found, share, own = self._forecast(steps, X, y), self.network_share_, None
+        if (known := self.regressor_.quantiles_) is not None and share > 0:
+            x = np.concatenate([found.past.x, self._scaled_x(found.x)], axis=1)
+            own = share * NetworkPath(self._plan, self.regressor_).deviations(found.past, x)
+        otherwise, columns = self._naive_deviations(), []
+        for level in levels:
+            residuals, ahead = self.residuals_, found.values
+            if own is not None:
+                ahead = ahead + _between(own, known, level)[:, :steps]
+                residuals = residuals - share * _between(self._deviations, known, level)
+            shift = intervals.shifts(residuals, level, otherwise)[:steps]
+            columns.append(ahead + shift * found.past.y_scale[:, None])
+        return found.give(np.sort(np.stack(columns, axis=-1), axis=-1), list(levels))
 
     def update(self, y: Any, X: Any = None) -> Self:
         """Append what was observed since `fit`, so that forecasts follow it; nothing is learnt.
@@ -826,6 +910,40 @@ class RNNForecaster(BaseEstimator):
 
 
 ORIGINS_AT_ONCE = 512  # from which values held back are forecast together
+
+
+@dataclass(frozen=True, eq=False)
+class _Forecast:
+    """What follows some series, and how it is given back.
+
+    Attributes
+    ----------
+    values : ndarray, shape (M, steps)
+    past : Past
+    x : ndarray, shape (M, whole blocks, F)
+        Of the steps, unscaled.
+    forms : list of Form
+    listed : bool
+    """
+
+    values: np.ndarray
+    past: Past
+    x: np.ndarray
+    forms: list[Form]
+    listed: bool
+
+    def give(self, values: np.ndarray, columns: list[Any] | None = None) -> Any:
+        """Return values (M, steps), or (M, steps, columns), as the series were given."""
+        found = [form.give(row, columns) for form, row in zip(self.forms, values, strict=True)]
+        return found if self.listed else found[0]
+
+
+def _between(values: np.ndarray, levels: tuple[float, ...], level: float) -> np.ndarray:
+    """Interpolate what there is of some quantiles (..., Q) for another one, (...)."""
+    place = float(np.interp(level, levels, np.arange(len(levels))))
+    low = min(int(place), len(levels) - 1)
+    high = min(low + 1, len(levels) - 1)
+    return values[..., low] + (place - low) * (values[..., high] - values[..., low])
 
 
 def _read(plan: Plan) -> tuple[int, int]:

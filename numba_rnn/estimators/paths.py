@@ -17,7 +17,7 @@ from .differencing import difference, undo
 from .members import Trainings
 from .plan import Parts, Plan
 from .sequences import Sequences, units
-from .supervised import RNNRegressor
+from .supervised import RNNRegressor, middle
 from .windows import cut, rows
 
 
@@ -180,20 +180,43 @@ class NetworkPath:
 
     def forecast(self, past: Past, x: np.ndarray) -> np.ndarray:
         """Forecast what follows, as a `Path`; steps must be a multiple of those at once."""
+        return self._run(past, x)[0]
+
+    def deviations(self, past: Past, x: np.ndarray) -> np.ndarray:
+        """Return how far quantiles lie from the forecast, (M, steps, Q), where there are Q.
+
+        Parameters
+        ----------
+        past, x
+            As for `forecast`.
+        """
+        return self._run(past, x)[1]
+
+    def _run(self, past: Past, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return forecast and deviations; what feeds on itself is the forecast."""
         plan, dtype = self.plan, self.regressor.rnn_.dtype
         k, w, lags = plan.at_once, plan.window, plan.lags
         values, mean, scale = past.values[:, -plan.shortest :], past.y_mean, past.y_scale
         x = x[:, plan.tail - w :]
         largest = np.finfo(dtype).max
         z = (difference(values, lags) - mean[:, None]) / units(scale[:, None])
+        levels, apart = self.regressor.quantiles_, []
         for done in range(0, x.shape[1] - w, k):
             read = rows(z[:, done:], x[:, done : done + w + k], k)
             windows = Sequences.of(read.reshape(len(z) * w, -1), np.full(len(z), w))
-            ahead = self.regressor.predict(windows)
+            if levels is None:
+                ahead = self.regressor.predict(windows)
+            else:  # (M, k, Q)
+                quantiles = self.regressor.predict_quantiles(windows)
+                ahead = quantiles[:, :, middle(levels)]
+                apart.append(quantiles - ahead[:, :, None])
             if not np.all(np.abs(ahead) <= largest):
                 raise FloatingPointError(
                     f"the forecast leaves the numbers of {dtype} within {done + k} "
                     'steps, as it feeds on itself; try nonlinearity="tanh", or a larger alpha'
                 )
             z = np.concatenate([z, ahead.reshape(len(z), -1)], axis=1)
-        return undo(z[:, w:] * scale[:, None] + mean[:, None], values, lags)
+        found = undo(z[:, w:] * scale[:, None] + mean[:, None], values, lags)
+        if not apart:
+            return found, np.empty((*found.shape, 0))
+        return found, np.concatenate(apart, axis=1) * scale[:, None, None]

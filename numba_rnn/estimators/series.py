@@ -105,7 +105,7 @@ class Form:
         freq = getattr(self.last, "freq", None)
         return None if freq is None else _season(freq)
 
-    def give(self, values: np.ndarray, columns: list[str] | None = None) -> Any:
+    def give(self, values: np.ndarray, columns: list[Any] | None = None) -> Any:
         """Return values (steps,), or (steps, columns), as an array or with the index continued."""
         if self.last is None:
             return values
