@@ -44,15 +44,18 @@ class Gradients(_ParameterGradients, Generic[Output, A]):
     input : ndarray or PackedSequence, shape of x
         0 in padding.
     h_0 : ndarray, shape (num_layers·D, N, H), without N where x was unbatched
-        Also where h_0 was left out.
+        Of the initial states, also where h_0 was left out. (Not of the states of step 0: those are
+        in `states`.)
     parameters : dict of str to ndarray
         By parameter name, in the layer's order.
     flat : ndarray, shape (P,)
         The memory of `parameters`, in the order of ``rnn.flat_parameters``.
     states : ndarray or None, shape (num_layers·D, L, N, H)
-        dL/dh_t of every layer and direction, time-major, 0 beyond a length; without N where x was
-        unbatched; (num_layers·D, sum of lengths, H) where it was packed; None where it wasn't
-        asked for.
+        dL/dh_t of every layer and direction, the total gradient: what the loss and the layer above
+        see of a state at t directly, and what flows back from the step computed after it
+        (`numba_rnn.analysis.gradient_flow` has the two apart). Time-major, 0 beyond a length;
+        without N where x was unbatched; (num_layers·D, sum of lengths, H) where it was packed; None
+        where it wasn't asked for.
     """
 
     input: Output
@@ -113,6 +116,8 @@ class Tape(_Copied, Generic[Output, A]):
     output : ndarray or PackedSequence, shape (L, N, D·H)
         Or batch first, unbatched or packed, as x was.
     h_n : ndarray, shape (num_layers·D, N, H)
+        The states computed last: of a sequence's last real step, in reverse of step 0. To hand them
+        on as the h_0 of another call truncates the gradient there, see the notes of `RNN`.
     layer_outputs : list of ndarray
         The output of each layer before dropout, in the layout of `output` (for packed input, the
         data).
@@ -149,7 +154,7 @@ class Tape(_Copied, Generic[Output, A]):
         grad_h_n : ndarray, shape of h_n, optional
             dL/d(h_n). At least one of the two must be given.
         state_gradients : bool, default False
-            Whether to return dL/dh_t of every state too.
+            Whether to return dL/dh_t of every state too, the total gradient.
 
         Returns
         -------
