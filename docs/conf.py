@@ -1,4 +1,4 @@
-"""Sphinx's settings: every page is executed while it is built, and one that fails fails the build."""
+"""Sphinx settings. Pages are executed while they are built; one that fails fails the build."""
 
 import re
 from importlib.metadata import version as installed
@@ -18,8 +18,10 @@ myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"  # a cache would not see that the package has changed
 nb_execution_raise_on_error = True
+nb_execution_in_temp = True
 nb_execution_timeout = 300  # seconds a cell
 nb_merge_streams = True
+nb_output_stderr = "remove"  # progress bars and notes of other libraries
 
 # reference, from the docstrings
 autosummary_generate = True
@@ -29,6 +31,8 @@ numpydoc_show_class_members = False  # _templates/autosummary/class.rst lists th
 numpydoc_class_members_toctree = False
 
 # appearance
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme = "pydata_sphinx_theme"
 html_title = f"numba_rnn {release}"
 html_theme_options = {
@@ -39,7 +43,7 @@ html_theme_options = {
 html_sidebars = {"performance": [], "gpu": []}
 html_show_sourcelink = False
 
-NAME = re.compile(r"(?<![`*:.\w])((?:\w+\.)*[a-z]\w*_)(?![`\w])")
+NAME = re.compile(r"(?<![`*:.\w])((?:\w+\.)*[a-z]\w*_)(?![`\w{])")
 
 
 def leave_out(app: Any, what: str, name: str, value: Any, skip: bool, options: Any) -> bool:
