@@ -18,7 +18,7 @@ from . import forks as forks  # now, while this is the process that may fork
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from . import datasets, estimators, losses, optim, plotting, reference
+    from . import analysis, datasets, estimators, init, losses, optim, plotting, reference
     from .cell import RNNCell
     from .export.files import load, save
     from .export.onnx import to_onnx
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from .tools.versions import show_versions
     from .tools.warmup import warmup
 
-_MODULES = ("datasets", "estimators", "losses", "optim", "plotting", "reference")
+_MODULES = (
+    "analysis", "datasets", "estimators", "init", "losses", "optim", "plotting", "reference",
+)  # fmt: skip
 _NAMES = {
     "RNN": "rnn",
     "RNNCell": "cell",
@@ -63,9 +65,11 @@ __all__ = [
     "Linear",
     "PackedSequence",
     "RNNCell",
+    "analysis",
     "datasets",
     "estimators",
     "from_torch",
+    "init",
     "load",
     "losses",
     "optim",

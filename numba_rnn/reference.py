@@ -436,8 +436,8 @@ def rtrl(
 
     and grad_h_n beside grad_output at the step computed last. Nothing of the past has to be kept,
     so it can learn while the sequence goes on. The price: each step takes about H^2 P
-    multiplications for a sample, where backpropagation takes about 2 P, and H P numbers of memory,
-    whatever L is, where backpropagation keeps L H.
+    multiplications for a sample, where backpropagation takes less than 2 P, and H P numbers of
+    memory, whatever L is, where backpropagation keeps L H.
 
     Parameters
     ----------

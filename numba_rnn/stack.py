@@ -116,7 +116,11 @@ class Pass:
     h_n: Any  # (S, N, H)
 
     def backward(
-        self, grad_output: Any | None, grad_h_n: Any | None, state_gradients: bool = False
+        self,
+        grad_output: Any | None,
+        grad_h_n: Any | None,
+        state_gradients: bool = False,
+        seen: Callable[[Any, Any], None] | None = None,
     ) -> tuple[Any, Any, Any, list[Any] | None]:
         """Run all layers backward, last first.
 
@@ -126,6 +130,9 @@ class Pass:
         grad_h_n : ndarray, shape (S, N, H), or None for zeros
         state_gradients : bool
             Whether dL/dh_t is wanted too.
+        seen : callable, optional
+            Is given, for each layer, last first, the gradient of its output, (R, D·H) or None for
+            zeros, and dL/dh_t.
 
         Returns
         -------
@@ -151,11 +158,14 @@ class Pass:
                 end = None if grad_h_n is None else grad_h_n[states]
                 if k > 0 and key is not None:
                     below = backend.dropout(below, self.dropout, key, k)
+            of_output = grad
             grad, dh = backend.rnn_backward(
                 below, begin, self.outputs[k], w, starts, self.layout, H, D, f,
                 grad, end, dbegin, dw, state_gradients,
             )  # fmt: skip
             of_states.insert(0, dh)
+            if seen is not None:
+                seen(of_output, dh)
             if k > 0 and key is not None:
                 grad = backend.dropout(grad, self.dropout, key, k)  # the same mask, the same scale
         return grad, dh_init, gradients, of_states if state_gradients else None

@@ -221,22 +221,23 @@ class Tape(_Copied, Generic[Output, A]):
                 f"{what} takes a tape on the CPU, got one on the GPU: move the layer with "
                 '.to("cpu") and run it there'
             )
-        grad_output, grad_h_n = self._incoming(grad_output, grad_h_n)
+        incoming = self._incoming(grad_output, grad_h_n)
+        states: list[Any] | None
         samples = None
         if windows is not None and windows[1] < done.layout.longest:
             dx, dh_init, gradients, states, samples = truncated(
-                done, grad_output, grad_h_n, windows, state_gradients, per_sample
+                done, *incoming, windows, state_gradients, per_sample
             )
         else:
             both = state_gradients or per_sample
-            dx, dh_init, gradients, states = done.backward(grad_output, grad_h_n, both)
+            dx, dh_init, gradients, states = done.backward(*incoming, both)
             if per_sample:
-                samples = of_each_sample(done, states)
+                samples = of_each_sample(done, states or [])
         return Gradients(
             input=form.pack(dx.reshape(form.input)),
             h_0=form.state(dh_init),
             flat=gradients,
-            states=form.time_major(states) if state_gradients else None,
+            states=form.time_major(states or []) if state_gradients else None,
             samples=samples,
             _shapes=self._shapes,
         )

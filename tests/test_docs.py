@@ -91,7 +91,7 @@ def test_docstring_examples_are_found():
 def public_objects():
     """Yield name and object of all that is public, methods included."""
     modules = {"nr": nr}
-    for name in ("datasets", "estimators", "losses", "optim", "plotting", "reference"):
+    for name in nr._MODULES:
         modules[name] = getattr(nr, name)
     for prefix, module in modules.items():
         names = getattr(module, "__all__", None) or [n for n in vars(module) if n[0] != "_"]

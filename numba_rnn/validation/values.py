@@ -45,6 +45,15 @@ def positive_int(name: str, value: Any) -> int:
     return int(value)
 
 
+def index(name: str, value: Any, count: int) -> int:
+    """Return one of the numbers 0, 1, ..., count - 1."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an int, got {describe(value)}")
+    if not 0 <= value < count:
+        raise ValueError(f"{name} must lie in 0 to {count - 1}, got {describe(value)}")
+    return int(value)
+
+
 def truncation(name: str, value: Any) -> tuple[int, int]:
     """Return k1 and k2 of truncated backpropagation; a single k is both."""
     if not isinstance(value, tuple):
