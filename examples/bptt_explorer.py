@@ -134,7 +134,7 @@ def _(flow, lags, np, plt, rnn, spectrum, steps, tape, trained, truncation):
     axes[1, 1].set_ylim(0, 0.5)
     axes[1, 1].legend()
     fig.tight_layout()
-    fig
+    fig  # noqa: B018, what a cell shows is its last line
     return
 
 
