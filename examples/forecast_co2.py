@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = RNNForecaster(YEAR, season=YEAR, random_state=args.seed, verbose=1)
     epochs = args.epochs if args.epochs is not None else 15 if args.quick else None
     if epochs is not None:
-        model.set_params(max_iter=epochs, n_iter_no_change=np.inf)
+        model.set_params(regressor__max_iter=epochs, regressor__n_iter_no_change=np.inf)
     result = model.backtest(co2, HELD_BACK)
 
     drift = np.stack([with_drift(co2, origin) for origin in result.origins])

@@ -218,3 +218,15 @@ def check(rnn, x, h_0=None, lengths=None, *, torch=None, masks=None, seed=0):
             for layer, value in enumerate(expected):
                 assert_close(ours[name][layer], value, name=f"{name}[{layer}]")
     return tape, grads
+
+
+def forecaster(horizon, **options):
+    """Return an RNNForecaster; parameters that it doesn't have go to its regressor."""
+    from numba_rnn.estimators import RNNForecaster, window_regressor
+
+    own = {
+        name: options.pop(name)
+        for name in RNNForecaster(1).get_params(deep=False).keys() & options.keys()
+    }
+    regressor = window_regressor(**options) if options else None
+    return RNNForecaster(horizon, **{"regressor": regressor} | own)

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from helpers import assert_same_bits
+from helpers import forecaster as forecaster_of
 from processes import environment, python
 from sklearn.exceptions import NotFittedError
 
 import numba_rnn as nr
 from numba_rnn import atomic, locks
-from numba_rnn.estimators import RNNClassifier, RNNForecaster, RNNRegressor
+from numba_rnn.estimators import RNNClassifier, RNNRegressor
 from numba_rnn.export import files
 from numba_rnn.extras import need
 
@@ -342,7 +343,7 @@ def test_the_version_that_wrote_a_file(path):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_weights_that_are_not_finite(path, value):
     """They are refused unless asked for: of layers, estimators and forecasters."""
-    forecaster = RNNForecaster(2, window=6, hidden_size=3, **SHORT)
+    forecaster = forecaster_of(2, window=6, hidden_size=3, **SHORT)
     forecaster.fit(np.sin(np.arange(40.0)))
     models = [nr.RNN(2, 3), nr.RNNCell(2, 3), nr.Linear(2, 3)]
     models += [fitted(RNNClassifier), fitted(RNNRegressor), forecaster]
@@ -1016,7 +1017,7 @@ def test_other_tensors_of_estimators(path, kind):
 
 @pytest.fixture(scope="module")
 def forecaster():
-    return RNNForecaster(2, window=6, hidden_size=3, **SHORT).fit(np.sin(np.arange(60.0)))
+    return forecaster_of(2, window=6, hidden_size=3, **SHORT).fit(np.sin(np.arange(60.0)))
 
 
 def test_forecasters_there_and_back(path, forecaster):

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from helpers import assert_same_bits
+from helpers import assert_same_bits, forecaster
 from scipy.stats import norm, t
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import ParameterGrid
 
 import numba_rnn as nr
-from numba_rnn.estimators import Backtest, RNNForecaster, RNNRegressor
+from numba_rnn.estimators import Backtest, RNNForecaster, RNNRegressor, window_regressor
 from numba_rnn.estimators.differencing import difference, undo
 
 STRATEGIES = ("recursive", "direct")
@@ -27,7 +28,13 @@ def small(window=5, horizon=3, **options):
     quick |= {"validation_fraction": 0.1, "batch_size": "auto"}
     if options.get("season") not in (None, 1):
         quick["difference_season"] = True
-    return RNNForecaster(horizon, window=window, **quick | options)
+    return forecaster(horizon, window=window, **quick | options)
+
+
+def change(model, **options):
+    """Set parameters of a forecaster, or of its regressor."""
+    own = model.get_params(deep=False)
+    return model.set_params(**{k if k in own else f"regressor__{k}": v for k, v in options.items()})
 
 
 def walk(n=60, seed=0):
@@ -74,14 +81,21 @@ def test_what_differences_leave_constant_is_continued_exactly(season, times, str
 # --- what the network reads, and what becomes of what it says ------------------------------------
 
 
+def table(windows, targets):
+    """Windows as an array (N, w, F), beside their targets."""
+    return windows.rows[windows.starts[:, None] + np.arange(windows.lengths[0])], targets
+
+
 @pytest.fixture
 def seen(monkeypatch):
-    """What RNNRegressor begins with: inputs, targets, and places to train and to validate on."""
+    """What RNNRegressor begins with: inputs, targets, and both to validate on."""
     calls = []
 
-    def begin(self, X, y, original=RNNRegressor._begin):
-        calls.append((X, y, *self._split()))
-        return original(self, X, y)
+    def begin(self, X, y, original=RNNRegressor._begin, validation_data=None):
+        calls.append(
+            (*table(X, y), *(table(*validation_data) if validation_data else (None, None)))
+        )
+        return original(self, X, y, validation_data=validation_data)
 
     monkeypatch.setattr(RNNRegressor, "_begin", begin)
     return calls
@@ -92,9 +106,9 @@ def test_windows_hold_the_values_that_they_should(seen, strategy, k):
     y, x = np.arange(20.0) ** 2, np.stack([np.arange(20.0), 100 + np.arange(20.0)], axis=1)
     options = {"strategy": strategy, "standardize": False, "calibration_fraction": 0}
     small(4, 3, difference=1, **options).fit(y, x)
-    inputs, targets, train, _ = seen[0]
+    inputs, targets, *held = seen[0]
     assert inputs.shape == (20 - 4 - 1 - k + 1, 4, 5) and targets.shape == (len(inputs), k)
-    np.testing.assert_array_equal(train, np.arange(len(inputs)))
+    assert held == [None, None]
     for n in range(len(inputs)):
         for s in range(4):
             t = n + 1 + s  # the step that is read: differences begin one step later
@@ -245,7 +259,7 @@ def test_it_learns_what_is_known_beside_the_series(strategy):
     rng = np.random.default_rng(0)
     x = rng.integers(0, 2, 420).astype(float)
     y = 3 * x + 0.1 * rng.normal(size=420)
-    model = RNNForecaster(
+    model = forecaster(
         4, window=4, strategy=strategy, linear=False, early_stopping=False, hidden_size=16,
         learning_rate_init=1e-2, max_iter=40,
         n_iter_no_change=np.inf, batch_size=32, calibration_fraction=0, random_state=0,
@@ -283,18 +297,20 @@ def test_windows_for_early_stopping_come_later(seen, strategy, k):
     options = {"strategy": strategy, "early_stopping": True, "calibration_fraction": 0}
     model = small(5, 3, **options, validation_fraction=0.25).fit(ys)
     assert len(model.validation_scores_) == 2
-    inputs, _, train, validated = seen[0]
+    inputs, _, later, _ = seen[0]
     counts = [60 - 5 - k + 1, 47 - 5 - k + 1]
-    assert len(inputs) == sum(counts)
-    for begin, count in ((0, counts[0]), (counts[0], counts[1])):
-        ours = [
-            places[(places >= begin) & (places < begin + count)] for places in (train, validated)
-        ]
+    for i, count in enumerate(counts):
         held = -(-count // 4)
-        np.testing.assert_array_equal(ours[1], begin + np.arange(count - held, count))
+        z = (ys[i] - model.y_mean_[i]) / model.y_scale_[i]
+        every = np.lib.stride_tricks.sliding_window_view(z, 5)[:count]
         # the last target of window n is value n + k - 1 after the first window
-        assert ours[0].max() + k - 1 < ours[1].min() <= ours[0].max() + k
-        assert ours[0].min() == begin
+        for begin, end, found in (
+            (0, count - held - (k - 1), inputs),
+            (count - held, count, later),
+        ):
+            assert_same_bits(found[: end - begin, :, 0], every[begin:end])
+        inputs, later = inputs[count - held - (k - 1) :], later[held:]
+    assert len(inputs) == len(later) == 0
 
 
 @pytest.mark.parametrize("strategy, k", [("recursive", 1), ("direct", 3)])
@@ -773,7 +789,7 @@ def test_it_is_better_than_the_baselines_where_there_is_something_to_learn(strat
     """Two waves, of which the sum repeats after 91 steps only."""
     t = np.arange(300)
     y = np.sin(2 * np.pi * t / 7) + np.sin(2 * np.pi * t / 13) + 0.05 * t
-    model = RNNForecaster(
+    model = forecaster(
         7, window=26, difference=1, strategy=strategy, linear=False, early_stopping=False,
         hidden_size=16, learning_rate_init=1e-2,
         max_iter=60, n_iter_no_change=np.inf, batch_size=32, random_state=0,
@@ -786,17 +802,110 @@ def test_it_is_better_than_the_baselines_where_there_is_something_to_learn(strat
 # --- scikit-learn's conventions -----------------------------------------------------------------
 
 
-def test_parameters_are_those_of_the_regressor_and_its_own():
-    params = RNNForecaster(3).get_params()
+def test_parameters_are_those_of_the_forecaster_and_of_its_regressor():
     own = ["horizon", "window", "season", "difference_season", "difference", "strategy", "linear"]
-    own.append("calibration_fraction")
-    assert list(RNNForecaster.__init__.__annotations__)[:8] == own
-    assert {k for k in params if k not in own} <= set(RNNRegressor().get_params())
-    model = RNNForecaster(3).set_params(season=12, max_iter=7)
-    assert clone(model).get_params() == model.get_params() and repr(model) == repr(clone(model))
-    assert model.get_params()["season"] == 12
+    own += ["calibration_fraction", "regressor", "warm_start", "random_state", "verbose"]
+    assert list(RNNForecaster.__init__.__annotations__)[:-1] == [*own, "checkpoint"]
+    model = RNNForecaster(3, regressor=window_regressor()).set_params(season=12)
+    assert {f"regressor__{name}" for name in RNNRegressor().get_params()} < set(model.get_params())
+    model.set_params(regressor__max_iter=7)
+    assert model.regressor.max_iter == 7 and model.season == 12
+    assert clone(model).get_params().keys() == model.get_params().keys()
+    assert repr(model) == repr(clone(model))
     with pytest.raises(TypeError, match="positional"):  # which was window, horizon once
         RNNForecaster(5, 3)
+
+
+def test_parameters_of_the_default_regressor_can_be_set():
+    model = RNNForecaster(3)
+    with pytest.raises(ValueError, match="Invalid parameter 'units'"):
+        model.set_params(regressor__units=7)
+    model = RNNForecaster(3).set_params(regressor__max_iter=7)
+    assert repr(model.regressor) == repr(window_regressor(max_iter=7))
+    again = RNNForecaster(3).set_params(regressor=None, season=4)
+    assert again.regressor is None and again.set_params().regressor is None
+
+
+def test_the_default_is_window_regressor():
+    y = walk()
+    plain = RNNForecaster(3, random_state=0).fit(y)
+    other = RNNForecaster(3, random_state=0, regressor=window_regressor()).fit(y)
+    assert_same_bits(plain.predict(), other.predict())
+    assert plain.regressor is None and plain.rnn_.hidden_size == 32
+    assert not plain.regressor_.standardize and not plain.rnn_.bidirectional
+
+
+def test_the_given_regressor_stays_as_it_is():
+    given = window_regressor(hidden_size=3, max_iter=2, n_iter_no_change=np.inf)
+    before = given.get_params()
+    model = RNNForecaster(3, regressor=given, random_state=1, season=1).fit(walk())
+    assert model.regressor is given and model.regressor_ is not given
+    assert given.get_params() == before and not hasattr(given, "rnn_")
+    assert model.regressor_.random_state == 1 and model.regressor_.hidden_size == 3
+
+
+def test_a_plain_regressor_is_used_as_it_stands(tmp_path):
+    given = RNNRegressor(4, max_iter=2, n_iter_no_change=np.inf)
+    model = RNNForecaster(3, regressor=given, random_state=0).fit(walk())
+    fitted = model.regressor_
+    assert fitted.patch_size_ == 1 and model.rnn_.bidirectional and fitted.pooling == "max"
+    assert model.validation_scores_ is None and model.validation_losses_ is None
+    patched = clone(model).set_params(regressor__patch=3).fit(walk())
+    assert patched.regressor_.patch_size_ == 3
+    for each in (model, patched):
+        nr.save(each, tmp_path / "model")
+        again = nr.load(tmp_path / "model")
+        assert_same_bits(again.predict(), each.predict())
+        assert repr(again) == repr(each)
+
+
+def test_what_comes_with_the_regressor(tmp_path):
+    options = {"n_members": 2, "learning_rate": "cosine", "early_stopping": True, "max_iter": 5}
+    model = small(**options, validation_fraction=None).fit(walk())
+    assert len(model.regressor_.members_) == 2
+    assert len(model.validation_losses_) == len(model.validation_scores_) == 5
+    one = small(**options | {"n_members": 1}, validation_fraction=None).fit(walk())
+    assert_same_bits(one.rnn_.flat_parameters, model.rnn_.flat_parameters)
+    assert not np.array_equal(one.predict(), model.predict())
+    constant = small(**options | {"learning_rate": "constant"}, validation_fraction=None)
+    assert not np.array_equal(weights(constant.fit(walk()))[0], weights(model)[0])
+    nr.save(model, tmp_path / "model")
+    assert_same_bits(nr.load(tmp_path / "model").predict(), model.predict())
+
+
+def test_a_grid_over_the_network():
+    model = small(regressor=window_regressor(hidden_size=3, max_iter=2, n_iter_no_change=np.inf))
+    grid = ParameterGrid({"regressor__hidden_size": [2, 4], "window": [4, 5]})
+    sizes = [clone(model).set_params(**one).fit(walk()).rnn_.hidden_size for one in grid]
+    assert sizes == [2, 2, 4, 4] and model.regressor.hidden_size == 3
+
+
+@pytest.mark.parametrize(
+    "regressor, error, words",
+    [
+        ("adam", TypeError, "regressor must be an RNNRegressor, as window_regressor"),
+        (RNNForecaster(3), TypeError, "regressor must be an RNNRegressor"),
+        (RNNRegressor, TypeError, "regressor must be an RNNRegressor"),
+        (window_regressor(random_state=0), ValueError, "leave random_state at None.*forecaster"),
+        (window_regressor(verbose=1), ValueError, "leave verbose at 0"),
+        (window_regressor(warm_start=True), ValueError, "leave warm_start at False"),
+        (window_regressor(checkpoint="x"), ValueError, "leave checkpoint at None"),
+    ],
+)
+def test_bad_regressors(regressor, error, words):
+    model = RNNForecaster(3, regressor=regressor)
+    for call in (model.fit, lambda y: model.backtest(y, 1)):
+        with pytest.raises(error, match=words):
+            call(walk())
+    assert not hasattr(model, "regressor_")
+
+
+def test_windows_need_no_share_of_their_own():
+    x = np.random.default_rng(0).normal(size=(20, 4))
+    with pytest.raises(ValueError, match="validation_data with early_stopping and validation_frac"):
+        window_regressor().fit(x, x[:, 0])
+    with pytest.raises(TypeError, match="units"):
+        window_regressor(units=3)
 
 
 def test_parameters_reach_the_network():
@@ -865,7 +974,7 @@ def test_a_warm_start_on_another_series_is_judged_by_itself():
 
 def state(model):
     """All that a forecaster has but for its parameters, arrays copied."""
-    both = {k: v for k, v in vars(model).items() if k not in model.get_params()}
+    both = {k: v for k, v in vars(model).items() if k not in model.get_params(deep=False)}
     both |= {k: v for k, v in vars(both.pop("regressor_")).items() if k.endswith("_")}
     kept = {k: np.array(v) for k, v in both.items() if isinstance(v, (np.ndarray, list, float))}
     return kept | {"weights": np.concatenate(weights(model))}
@@ -891,7 +1000,7 @@ def test_a_fit_that_is_refused_changes_nothing(options, y, x, words):
     model = small(warm_start=True).fit(Y, beside[:60])
     before, forecast = state(model), model.predict(3, beside[60:])
     with pytest.raises(ValueError, match=words):
-        model.set_params(**options).fit(y * Y, beside[:60] if x else None)
+        change(model, **options).fit(y * Y, beside[:60] if x else None)
     assert_same_bits(state(model), before)
     assert_same_bits(model.predict(3, beside[60:]), forecast)
 
@@ -911,7 +1020,7 @@ def test_a_warm_start_keeps_the_scaling():
 def test_parameters_set_after_a_fit_wait_for_the_next_one(strategy, tmp_path):
     model = small(strategy=strategy, difference=1).fit(walk())
     forecast, band = model.predict(7), model.predict_interval(3, coverage=0.5)
-    model.set_params(horizon=6, window=9, season=4, difference=0, hidden_size=7)
+    change(model, horizon=6, window=9, season=4, difference=0, hidden_size=7)
     assert_same_bits(model.predict(7), forecast)
     assert_same_bits(model.predict_interval(3, coverage=0.5), band)
     with pytest.raises(ValueError, match="steps must be at most horizon, 3"):
@@ -919,7 +1028,7 @@ def test_parameters_set_after_a_fit_wait_for_the_next_one(strategy, tmp_path):
     nr.save(model, tmp_path / "model")
     again = nr.load(tmp_path / "model")
     model.set_params(difference=np.int64(0))
-    assert (again.horizon, again.hidden_size) == (3, 3)
+    assert (again.horizon, again.regressor.hidden_size) == (3, 3)
     assert_same_bits(again.predict(7), forecast)
     assert model.fit(walk()).residuals_.shape[1] == 6 and model.rnn_.hidden_size == 7
 
@@ -1300,6 +1409,11 @@ FORM = {"kind": "DatetimeIndex", "last": "2024", "of": None, "name": None, "unit
         {"own": {"window": 5, "horizon": 3, "season": 1}},
         {"own": {"window": 5, "horizon": 3, "unknown": 1}},
         {"own": {"window": 5, "horizon": 3, "hidden_size": 9}},
+        {"asked": {"standardize": True}},
+        {"asked": {"standardize": 1, "early_stopping": False, "patch": None}},
+        {"asked": {"standardize": True, "early_stopping": 2, "patch": None}},
+        {"asked": {"standardize": True, "early_stopping": False, "patch": 5}},
+        {"asked": None},
     ],
     ids=str,
 )

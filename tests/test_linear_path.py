@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import assert_same_bits
+from helpers import assert_same_bits, forecaster
 from scipy.optimize import nnls
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import BayesianRidge
@@ -21,7 +21,7 @@ def series(n=96, season=12, seed=0):
 
 
 def quick(horizon=6, **options):
-    return RNNForecaster(
+    return forecaster(
         horizon, **{"max_iter": 3, "n_iter_no_change": np.inf, "random_state": 0} | options
     )
 

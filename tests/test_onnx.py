@@ -4,12 +4,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from helpers import error
+from helpers import error, forecaster
 from processes import python
 from sklearn.exceptions import NotFittedError
 
 import numba_rnn as nr
-from numba_rnn.estimators import RNNClassifier, RNNForecaster, RNNRegressor
+from numba_rnn.estimators import RNNClassifier, RNNRegressor
 
 # Of L-BFGS a few iterations are enough here, and it warns whenever it doesn't come to its end.
 pytestmark = pytest.mark.filterwarnings(
@@ -311,7 +311,7 @@ def test_a_large_mean_costs_no_digits(tmp_path):
 
 
 def test_the_network_of_a_forecaster(tmp_path):
-    model = RNNForecaster(2, window=6, hidden_size=3, **SHORT)
+    model = forecaster(2, window=6, hidden_size=3, **SHORT)
     model.fit(np.sin(np.arange(60.0)))
     nr.to_onnx(model.regressor_, tmp_path / "model.onnx")
     x = np.random.default_rng(0).standard_normal((4, 6, model.rnn_.input_size))

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import forecaster as make
 from matplotlib.colors import to_hex
 from matplotlib.dates import ConciseDateFormatter, num2date
 from matplotlib.figure import Figure
@@ -97,7 +98,7 @@ def test_losses_of_estimators(ax, early_stopping):
     options = {"max_iter": 4, "n_iter_no_change": np.inf, "early_stopping": early_stopping}
     x = np.random.default_rng(0).normal(size=(40, 5))
     regressor = RNNRegressor(3, random_state=0, **options).fit(x, x.sum(axis=1))
-    forecaster = RNNForecaster(2, window=5, hidden_size=3, random_state=0, **options).fit(x[:, 0])
+    forecaster = make(2, window=5, hidden_size=3, random_state=0, **options).fit(x[:, 0])
     for model in (regressor, forecaster):
         ax.figure.clear()
         ax = plotting.loss_curves(model, ax=ax.figure.subplots())
@@ -191,7 +192,7 @@ def test_dates_do_not_overlap(ax):
 def test_what_a_forecaster_gives(ax):
     y = pd.Series(np.cumsum(np.random.default_rng(0).normal(size=60)), name="y")
     options = {"hidden_size": 3, "max_iter": 2, "n_iter_no_change": np.inf, "random_state": 0}
-    model = RNNForecaster(3, **options).fit(y)
+    model = make(3, **options).fit(y)
     ends = model.predict_interval(3, coverage=0.5)
     plotting.forecast(model.predict(3), history=y, interval=ends, coverage=0.5, ax=ax)
     np.testing.assert_array_equal(line(ax, "forecast")[0], [60, 61, 62])

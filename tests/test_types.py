@@ -66,6 +66,9 @@ nr.load("file").wieght                              ! has no attribute
 classifier.predict([x])                             -> ndarray | list[ndarray]
 forecaster.predict(3)                               -> ndarray | Any | list[ndarray | Any]
 forecaster.predict_interval(3)                      -> ndarray | Any | list[ndarray | Any]
+forecaster.predict_quantiles(quantiles=[0.5])       -> ndarray | Any | list[ndarray | Any]
+forecaster.fit(x).regressor_.head_                  -> Linear
+estimators.window_regressor(hidden_size=3)          -> RNNRegressor
 nr.LSTM                                             ! has no attribute
 estimators.RNNRegresor                              ! has no attribute
 nr.reference.rnn_forward(x, x, rnn.parameters, num_layers=1, bidirectional=False)

@@ -19,6 +19,7 @@ from ..extras import need
 
 if TYPE_CHECKING:
     from .backtesting import Backtest
+    from .component import window_regressor
     from .forecasting import RNNForecaster
     from .supervised import EXPECTED_FAILED_CHECKS, RNNClassifier, RNNRegressor
 
@@ -30,9 +31,13 @@ _NAMES = {
     "RNNClassifier": "supervised",
     "RNNForecaster": "forecasting",
     "RNNRegressor": "supervised",
+    "window_regressor": "component",
 }
 
-__all__ = ["EXPECTED_FAILED_CHECKS", "Backtest", "RNNClassifier", "RNNForecaster", "RNNRegressor"]
+__all__ = [
+    "EXPECTED_FAILED_CHECKS", "Backtest", "RNNClassifier", "RNNForecaster", "RNNRegressor",
+    "window_regressor",
+]  # fmt: skip
 
 
 def _imported(name: str) -> Any:

@@ -107,7 +107,7 @@ class RNNEstimator(BaseEstimator):
         clip_norm: float | None = 1.0,
         truncation: int | None = None,
         early_stopping: bool = False,
-        validation_fraction: float = 0.1,
+        validation_fraction: float | None = 0.1,
         n_iter_no_change: float = 10,
         tol: float = 1e-4,
         standardize: bool = True,
@@ -166,7 +166,9 @@ class RNNEstimator(BaseEstimator):
         gaps = self.missing == "forward" if reset else self.filling_ is not None
         names, axes = columns(list(X)) if checks.is_list_of_series(X) else None, 0
         X = checks.without_masks("X", X, gaps=gaps)
-        if checks.is_list_of_series(X):
+        if isinstance(X, Sequences):  # windows of a forecaster, which share their rows
+            x = X
+        elif checks.is_list_of_series(X):
             rows, lengths = checks.series_list("X", X, gaps=gaps)
             x = Sequences.of(rows.reshape(len(rows), -1), lengths)
         elif (axes := len(checks.shape("X", X))) == 3:
@@ -338,6 +340,10 @@ class RNNEstimator(BaseEstimator):
     ) -> tuple[Trainings, Sequences, np.ndarray]:
         """Make all ready for a training, and return what it is run on."""
         settings = checks.settings(self.get_params(deep=False))
+        if self.early_stopping and self.validation_fraction is None and validation_data is None:
+            raise ValueError(
+                "fit must be given validation_data with early_stopping and validation_fraction=None"
+            )
         going_on = self.warm_start and self.__sklearn_is_fitted__()
         x, target, weights = self._take_in(X, y, sample_weight, going_on)
         other = None

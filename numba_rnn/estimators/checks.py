@@ -92,7 +92,7 @@ def settings(parameters: Mapping[str, Any]) -> Settings:
     verbose = get("verbose")
     if not isinstance(verbose, (bool, np.bool_)):
         verbose = real("verbose", verbose, 0)
-    if get("early_stopping"):
+    if get("early_stopping") and get("validation_fraction") is not None:
         real("validation_fraction", get("validation_fraction"), 0, 1, open_low=True, open_high=True)
     return Settings(
         solver=solver,

@@ -12,7 +12,8 @@ of X. What either forecasts is appended to what it has read, and the next steps 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -23,16 +24,17 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from .. import validation
-from . import checks, intervals, ridge, series
+from . import checks, component, forecast_files, intervals, scaling, series
 from .backtesting import Backtest, run
 from .base import all_or_nothing
-from .differencing import difference, undo
-from .members import Trainings
+from .component import window_regressor
+from .differencing import difference
+from .paths import LastSeason, LinearPath, NetworkPath, Past
 from .plan import Parts, Plan, divide, resolve
-from .sequences import ROUNDING, Sequences, spread, units
+from .sequences import spread, units
 from .series import Form, Series
 from .supervised import RNNRegressor
-from .windows import cut, joined, rolling
+from .windows import rolling
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,32 +86,31 @@ class RNNForecaster(BaseEstimator):
         linear path is then fitted to all values. Where that is less than two horizons, it is that
         share of the forecasts of a whole horizon. With 0 there are no residuals, and the network
         counts half.
-    hidden_size, num_layers, nonlinearity, bidirectional, dropout, pooling
-        The network, as in `RNNRegressor`, but for the defaults: 32 units, in one direction, of
-        which the last state counts.
-    solver, alpha, batch_size, learning_rate_init, max_iter, shuffle, clip_norm, truncation
-        Its training, as there, but for the defaults: batches of 32, and a rate of 1e-3.
-    early_stopping : bool, default=True
-        Stop when R² of later windows no longer rises. No window that is trained on has a target in
-        common with them. Where there aren't two of them, the training loss says when to stop.
-    validation_fraction : float, optional
-        Share of the windows before the values held back, the last ones, that is for early stopping.
-        By default it is the values held back that say when to stop, or, where none are, the last
-        fifth of the windows.
-    n_iter_no_change, tol
-        For early stopping, as in `RNNRegressor`.
-    standardize : bool, default=True
-        Scale each differenced series, and each column of X, by what was trained on. The linear path
-        always scales.
-    warm_start, random_state, verbose, dtype, checkpoint
-        As in `RNNRegressor`. A warm start goes on with as many series and columns of X, in the
-        scaling of the first fit; the linear path is fitted anew.
+    regressor : RNNRegressor, optional
+        The network and its training, `window_regressor()` by default, which has 32 units; that
+        function makes one with other parameters. A copy is fitted, and reads scaled windows. An
+        RNNRegressor is used as it stands, but that ``patch="auto"`` is none. What it says of early
+        stopping is by R² of later windows: with ``validation_fraction=None`` those of the values
+        held back, or the last fifth where none are; else that share of the windows before them. No
+        window that is trained on has a target in common with them. Where there aren't two of them,
+        the training loss says when to stop. ``standardize`` says whether each differenced series,
+        and each column of X, is scaled by what was trained on; the linear path always scales.
+    warm_start : bool, default=False
+        Whether `fit` goes on with the network of the last one, with as many series and columns of
+        X, in its scaling. The linear path is fitted anew. This and what follows are the
+        forecaster's to say: the regressor must leave them at their defaults.
+    random_state : int, RandomState instance or None, default=None
+        Of the regressor.
+    verbose : int, default=0
+        As in `RNNRegressor`.
+    checkpoint : path or None, default=None
+        As in `RNNRegressor`: of the training of the network.
 
     Attributes
     ----------
     regressor_ : RNNRegressor
-        The fitted network, which sees scaled windows.
-    loss_curve_, validation_scores_, best_loss_, n_iter_, rnn_, head_
+        The fitted network, whose `standardize` is False: it reads scaled windows.
+    loss_curve_, validation_scores_, validation_losses_, best_loss_, n_iter_, rnn_, head_
         Its attributes.
     network_share_, naive_share_ : float
         How much the network counts, and the last season repeated; the linear path has the rest.
@@ -160,6 +161,9 @@ class RNNForecaster(BaseEstimator):
     taken together, each in units of their root mean square at its step; where those are too few
     too, the ends are a normal distribution's, stretched likewise, with a warning.
 
+    **Other losses** are the regressor's, as of ``window_regressor(loss="absolute_error")``. The
+    linear path has least squares in any case.
+
     **Time** only goes forward: windows to train on, their scaling and the residuals' forecasts know
     values from before the ones held back alone. When to stop and the two shares are numbers that
     come from these. A forecast starts from the end of the whole series.
@@ -173,6 +177,9 @@ class RNNForecaster(BaseEstimator):
 
     S. Ben Taieb, G. Bontempi, A. F. Atiya and A. Sorjamaa, "A review and comparison of strategies
     for multi-step ahead time series forecasting", Expert Systems with Applications 39, 2012.
+
+    Y. Romano, E. Patterson and E. J. Candès, "Conformalized quantile regression", Advances in
+    Neural Information Processing Systems 32, 2019.
 
     D. J. C. MacKay, "Bayesian interpolation", Neural Computation 4, 1992.
 
@@ -192,6 +199,7 @@ class RNNForecaster(BaseEstimator):
 
     loss_curve_ = property(attrgetter("regressor_.loss_curve_"))
     validation_scores_ = property(attrgetter("regressor_.validation_scores_"))
+    validation_losses_ = property(attrgetter("regressor_.validation_losses_"))
     best_loss_ = property(attrgetter("regressor_.best_loss_"))
     n_iter_ = property(attrgetter("regressor_.n_iter_"))
     rnn_ = property(attrgetter("regressor_.rnn_"))
@@ -208,29 +216,10 @@ class RNNForecaster(BaseEstimator):
         strategy: Literal["auto", "recursive", "direct"] = "auto",
         linear: bool = True,
         calibration_fraction: float = 0.2,
-        hidden_size: int = 32,
-        num_layers: int = 1,
-        nonlinearity: Literal["tanh", "relu"] = "tanh",
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-        pooling: Literal["last", "mean", "max"] = "last",
-        solver: Literal["adam", "sgd", "rmsprop", "lbfgs"] = "adam",
-        alpha: float = 0.0,
-        batch_size: int | Literal["auto"] = 32,
-        learning_rate_init: float = 1e-3,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        clip_norm: float | None = 1.0,
-        truncation: int | None = None,
-        early_stopping: bool = True,
-        validation_fraction: float | None = None,
-        n_iter_no_change: float = 10,
-        tol: float = 1e-4,
-        standardize: bool = True,
+        regressor: RNNRegressor | None = None,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
-        dtype: str = "float32",
         checkpoint: str | os.PathLike[str] | None = None,
     ) -> None:
         self.horizon = horizon
@@ -241,30 +230,29 @@ class RNNForecaster(BaseEstimator):
         self.strategy = strategy
         self.linear = linear
         self.calibration_fraction = calibration_fraction
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.nonlinearity = nonlinearity
-        self.bidirectional = bidirectional
-        self.dropout = dropout
-        self.pooling = pooling
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate_init = learning_rate_init
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.clip_norm = clip_norm
-        self.truncation = truncation
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.standardize = standardize
+        self.regressor = regressor
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
-        self.dtype = dtype
         self.checkpoint = checkpoint
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, those of the regressor as ``regressor__name``.
+
+        Where there is no regressor it becomes `window_regressor()` for these.
+
+        Parameters
+        ----------
+        **params
+
+        Returns
+        -------
+        self
+        """
+        if self.regressor is None and "regressor" not in params:
+            if any(name.startswith("regressor__") for name in params):
+                params = {"regressor": window_regressor()} | params
+        return super().set_params(**params)
 
     # --- fit ------------------------------------------------------------------------------------
 
@@ -307,46 +295,57 @@ class RNNForecaster(BaseEstimator):
 
     def _fit(self, many: list[Series], listed: bool, columns: list[str] | None = None) -> Self:
         params = self.get_params(deep=False)
-        checks.settings(_settled(params))
+        regressor = component.given(self.regressor)
+        to_fit = component.to_fit(regressor, params)
         plan, parts = self._planned(many, listed)
-        features, pairs = many[0].x.shape[1], list(zip(many, parts, strict=True))
+        features = many[0].x.shape[1]
         with all_or_nothing(self):
+            # others may be set after the fit
+            self._given = params | {"regressor": self.regressor and clone(regressor)}
+            self._asked = clone(regressor)
             if self.warm_start and self.__sklearn_is_fitted__():
                 self._check_going_on(plan, len(many), features, columns)
                 self._plan = plan
-                self._measure_constants(pairs)
+                self._measure_constants(many, parts)
             else:
-                self._plan, self.regressor_ = plan, RNNRegressor()
-                self._measure(pairs)
+                self._plan, self.regressor_ = plan, type(regressor)()
+                self._measure(many, parts)
             self._listed, self._forms = listed, [one.form for one in many]
-            self._given = {name: params[name] for name in _GIVEN}
             self.n_features_in_ = features
             self.__dict__.pop("feature_names_in_", None)
             if columns is not None:
                 self.feature_names_in_ = np.array(columns, object)
             self._values, self._x = self._ends(many)
-            self._fit_linear(many)
+            values, xs = [one.values for one in many], [self._scaled_x(one.x) for one in many]
+            self._fit_linear(values, xs)
             self.residuals_ = np.empty((0, plan.horizon))
+            quantiles = regressor._levels() or ()
+            self._deviations = np.empty((0, plan.horizon, len(quantiles)))
             # Until it is known better; a network that fails counts nothing beside a linear path.
             unknown = 0.0 if self.calibration_fraction > 0 else 0.5
             self.network_share_, self.naive_share_ = unknown if plan.linear else 1.0, 0.0
-            self._changes = self._naive_errors(many)
+            self._changes = self._naive_errors(values)
             with all_or_nothing(self.regressor_):
-                begun = self._begin(pairs)
-        training, inputs, targets = begun
+                self.regressor_.set_params(**to_fit)
+                training, inputs, targets = NetworkPath(plan, self.regressor_).begin(
+                    values, xs, self.y_mean_, self.y_scale_, parts
+                )
         try:
             # Beside a linear path a network that has learned little counts little.
             training.run(inputs, targets, quiet=plan.linear)
         finally:
             self.regressor_._take_down(training)
-        self._look_back(pairs)
+        self._look_back(values, xs, parts)
         return self
 
     def _planned(
         self, many: list[Series], listed: bool, folds: int = 0
     ) -> tuple[Plan, list[Parts]]:
         """Choose what is read, and what the values of each series are for, before some folds."""
-        params, features = self.get_params(deep=False), many[0].x.shape[1]
+        regressor = component.given(self.regressor)
+        names = ("early_stopping", "validation_fraction")
+        params = self.get_params(deep=False) | {name: getattr(regressor, name) for name in names}
+        features = many[0].x.shape[1]
         held = folds * self.horizon if folds else 0
         lengths = [max(len(one) - held, 0) for one in many]
         seasons = {one.form.season for one in many}
@@ -372,10 +371,11 @@ class RNNForecaster(BaseEstimator):
         if len(refused) == len(parts):
             raise refused[0]
         validated = sum(part.windows - part.validated_from for part in parts)
-        if self.early_stopping and self.validation_fraction is not None and validated < 2:
+        share = params["validation_fraction"]
+        if params["early_stopping"] and share is not None and validated < 2:
             raise ValueError(
                 "early_stopping needs two windows held back at least, got "
-                f"validation_fraction={self.validation_fraction} of "
+                f"validation_fraction={share} of "
                 f"{sum(part.windows for part in parts)} windows"
             )
         return plan, parts
@@ -397,132 +397,96 @@ class RNNForecaster(BaseEstimator):
                     f"warm_start=True must keep {name}, with which it is scaled, {was}, got {now}"
                 )
 
-    def _measure(self, pairs: list[tuple[Series, Parts]]) -> None:
+    def _measure(self, many: list[Series], parts: list[Parts]) -> None:
         """Measure differences and X where they are trained on."""
+        pairs = list(zip(many, parts, strict=True))
         x = np.concatenate([one.x[: part.seen] for one, part in pairs])
-        if self.standardize:
-            measured = [self._unit(one.values, part.seen) for one, part in pairs]
-            self.y_mean_, self.y_scale_ = np.array(measured).T.copy()
+        if self._asked.standardize:
+            found = [scaling.unit(self._plan, one.values, part.seen) for one, part in pairs]
+            self.y_mean_, self.y_scale_ = np.array(found).T.copy()
             self.x_mean_, scale = spread(x)
             self.x_scale_ = units(scale)
         else:
             self.y_mean_, self.y_scale_ = np.zeros(len(pairs)), np.ones(len(pairs))
             self.x_mean_, self.x_scale_ = np.zeros(x.shape[1]), np.ones(x.shape[1])
 
-    def _measure_constants(self, pairs: list[tuple[Series, Parts]]) -> None:
+    def _measure_constants(self, many: list[Series], parts: list[Parts]) -> None:
         """Scale series that were constant at first by what they are now."""
         self.y_mean_, self.y_scale_ = self.y_mean_.copy(), self.y_scale_.copy()
         for i in np.flatnonzero(self.y_scale_ == 0):
-            one, part = pairs[i]
-            self.y_mean_[i], self.y_scale_[i] = self._unit(one.values, part.seen)
-
-    def _unit(self, values: np.ndarray, seen: int) -> tuple[float, float]:
-        """Return what the network's differences are scaled by.
-
-        Beside a linear path their mean is not subtracted: it is a drift, which that path has.
-        """
-        lags = self._plan.lags
-        mean, scale = _measured(values, seen, lags)
-        return (0.0 if self._plan.linear and lags and scale > 0 else mean), scale
+            found = scaling.unit(self._plan, many[i].values, parts[i].seen)
+            self.y_mean_[i], self.y_scale_[i] = found
 
     def _ends(self, many: list[Series]) -> tuple[np.ndarray, np.ndarray]:
         """Return what a forecast reads of series: values (M, tail), and X (M, tail, F) scaled."""
         tail = self._plan.tail
-        many = [_lengthened(one, self._plan) for one in many]
+        many = [one.lengthened(tail, self._plan.season) for one in many]
         values = np.stack([one.values[len(one) - tail :] for one in many])
         return values, np.stack([self._scaled_x(one.x[len(one) - tail :]) for one in many])
 
     def _scaled_x(self, x: np.ndarray) -> np.ndarray:
         return (x - self.x_mean_) / self.x_scale_
 
-    def _fit_linear(self, many: list[Series]) -> None:
-        """Fit the linear path to all values of some series."""
-        plan = self._plan
-        levels = np.array([_measured(one.values, len(one), []) for one in many])
+    def _fit_linear(self, values: list[np.ndarray], xs: list[np.ndarray]) -> None:
+        """Fit the linear path to all values of some series, with scaled X."""
+        levels = np.array([scaling.level(one) for one in values])
         self.level_mean_, self.level_scale_ = levels.T.copy()
-        size = plan.window + 2 * self.n_features_in_ + 1
-        self.coefficients_ = np.zeros((0, 1 + len(many), size))
-        if plan.linear:
-            means, scales = self.level_mean_, units(self.level_scale_)
-            zs = [(one.values - means[i]) / scales[i] for i, one in enumerate(many)]
-            xs = [self._scaled_x(one.x) for one in many]
-            self.coefficients_ = ridge.fit(zs, xs, plan.window, plan.season)
+        self.coefficients_ = LinearPath(self._plan).fit(
+            values, xs, self.level_mean_, self.level_scale_
+        )
 
-    def _naive_errors(self, many: list[Series]) -> float:
+    def _naive_errors(self, values: list[np.ndarray]) -> float:
         """Return the error of the seasonal naive forecast, in units of y_scale_."""
         lag = [self._plan.season]
-        found = np.concatenate([
-            difference(one.values, lag) / units(scale)
-            for one, scale in zip(many, self.y_scale_, strict=True)
-        ])  # fmt: skip
-        largest = np.abs(found).max(initial=0.0)
-        return float(largest * np.sqrt(np.mean((found / units(largest)) ** 2))) if largest else 0.0
+        found = [
+            difference(one, lag) / units(scale)
+            for one, scale in zip(values, self.y_scale_, strict=True)
+        ]
+        return scaling.root_mean_square(np.concatenate(found))
 
-    def _begin(self, pairs: list[tuple[Series, Parts]]) -> tuple[Trainings, Sequences, np.ndarray]:
-        """Make the regressor ready for the windows of all series."""
-        plan = self._plan
-        windows, train, validated, first = [], [], [], 0
-        for i, (one, part) in enumerate(pairs):
-            if part.windows == 0:
-                continue
-            end = part.windows + plan.shortest + plan.at_once - 1
-            z = difference(one.values[:end], plan.lags)
-            z = (z - self.y_mean_[i]) / units(self.y_scale_[i])
-            x = self._scaled_x(one.x[end - len(z) : end])
-            windows.append(cut(z, x, plan.window, plan.at_once))
-            train.append(first + np.arange(part.trained))
-            validated.append(first + np.arange(part.validated_from, part.windows))
-            first += part.windows
-        inputs, targets = (np.concatenate(arrays) for arrays in zip(*windows, strict=True))
-        split = np.concatenate(train), np.concatenate(validated)
-        stops = self.early_stopping and len(split[1]) >= 2
-        if self.early_stopping and not stops:
-            inputs, targets = inputs[split[0]], targets[split[0]]
-
-        own = _settled(self.get_params(deep=False)) | {"standardize": False}
-        own = {name: own[name] for name in RNNRegressor().get_params() if name in own}
-        regressor = self.regressor_.set_params(**own | {"early_stopping": bool(stops)})
-        regressor._split = lambda *_: split  # what is validated on is later, not chosen at random
-        regressor._kept = lambda: list(split)  # and a checkpoint is one of this split
-        try:
-            return regressor._begin(inputs, targets)
-        finally:
-            del regressor._split, regressor._kept
-
-    def _look_back(self, pairs: list[tuple[Series, Parts]]) -> None:
+    def _look_back(
+        self, values: list[np.ndarray], xs: list[np.ndarray], parts: list[Parts]
+    ) -> None:
         """Forecast what was held back: how much the network counts, and what is left."""
-        plan, h = self._plan, self._plan.horizon
+        plan, h, tail = self._plan, self._plan.horizon, self._plan.tail
         # a constant says nothing of how far others may be from their forecast
-        telling = np.flatnonzero(self.y_scale_ > 0) if self.y_scale_.any() else range(len(pairs))
+        telling = np.flatnonzero(self.y_scale_ > 0) if self.y_scale_.any() else range(len(values))
         telling = [
             i for i in telling
-            if pairs[i][1].known >= plan.tail and len(pairs[i][0]) - pairs[i][1].known >= h
+            if parts[i].known >= tail and len(values[i]) - parts[i].known >= h
         ]  # fmt: skip
         if not telling:
             return
         earlier = self
         if plan.linear:
             earlier = _shallow(self)
-            earlier._fit_linear([one.until(part.known) for one, part in pairs])
-        truths, networks, lines, naives = [], [], [], []
+            known = [part.known for part in parts]
+            earlier._fit_linear(
+                [one[:end] for one, end in zip(values, known, strict=True)],
+                [x[:end] for x, end in zip(xs, known, strict=True)],
+            )
+        network = NetworkPath(plan, self.regressor_)
+        found: list[list[np.ndarray]] = []
         for i in telling:
-            one, part = pairs[i]
-            past = earlier._own().of(np.zeros(len(one) - part.known - h + 1, int) + i)
-            rows = sliding_window_view(one.values[part.known - plan.tail :], plan.tail + h)
-            past = past.at(rows[:, : plan.tail])
-            x = rolling(self._scaled_x(one.x[part.known - plan.tail :]), plan.tail + h)
+            begin = parts[i].known - tail
+            rows = sliding_window_view(values[i][begin:], tail + h)
+            x = rolling(xs[i][begin:], tail + h)
             scale = units(self.y_scale_[i])
-            truths.append(rows[:, plan.tail :] / scale)
-            networks.append(self._network(past, _whole(x, plan))[:, :h] / scale)
-            if plan.linear:
-                lines.append(self._line(past, x) / scale)
-                naives.append(self._naive(past.values, h) / scale)
-        truth, network = np.concatenate(truths), np.concatenate(networks)
+            for first in range(0, len(rows), ORIGINS_AT_ONCE):
+                some = slice(first, first + ORIGINS_AT_ONCE)
+                past = earlier._own().of(np.full(len(rows[some]), i)).at(rows[some, :tail])
+                ways = [way[:, :h] / scale for way in self._ways(past, x[some])]
+                apart = np.empty((*ways[0].shape, 0))
+                if self.regressor_.quantiles_ is not None:
+                    apart = network.deviations(past, _whole(x[some], plan))[:, :h] / scale
+                found.append([rows[some, tail:] / scale, apart, *ways])
+        truth, apart, ahead, *others = (np.concatenate(each) for each in zip(*found, strict=True))
+        self._deviations = apart
         if not plan.linear:
-            self.residuals_ = truth - network
+            self.residuals_ = truth - ahead
             return
-        line = np.concatenate(lines)
-        changes = [network - line, np.concatenate(naives) - line]
+        line = others[0]
+        changes = [ahead - line, others[1] - line]
         best, _ = nnls(np.stack([change.ravel() for change in changes], 1), (truth - line).ravel())
         horizons = len(truth) / h
         best = best / max(1.0, best.sum()) * horizons / (horizons + 2)
@@ -534,74 +498,38 @@ class RNNForecaster(BaseEstimator):
 
     # --- predict --------------------------------------------------------------------------------
 
-    def _own(self) -> _Past:
+    def _own(self) -> Past:
         """Return the ends of the series of `fit`."""
-        return _Past(
+        return Past(
             self._values, self._x, self.y_mean_, self.y_scale_, self.level_mean_,
             self.level_scale_, self.coefficients_[:, 1:],
         )  # fmt: skip
 
-    def _network(self, past: _Past, x: np.ndarray) -> np.ndarray:
-        """Forecast by the network.
+    def _ways(self, past: Past, x: np.ndarray) -> list[np.ndarray]:
+        """Forecast by the network and, beside a linear path, by that and the last season.
 
-        Parameters
-        ----------
-        past : _Past
-        x : ndarray, shape (M, tail + steps, F)
-            Scaled; steps is a multiple of those forecast at once.
-
-        Returns
-        -------
-        ndarray of float64, shape (M, steps)
+        Each is (M, steps at least), with x (M, tail + steps, F) scaled.
         """
         plan = self._plan
-        k, w, lags = plan.at_once, plan.window, plan.lags
-        values, mean, scale = past.values[:, -plan.shortest :], past.y_mean, past.y_scale
-        x = x[:, plan.tail - w :]
-        largest = np.finfo(self.rnn_.dtype).max
-        z = (difference(values, lags) - mean[:, None]) / units(scale[:, None])
-        for done in range(0, x.shape[1] - w, k):
-            ahead = self.regressor_.predict(joined(z[:, done:], x[:, done : done + w + k]))
-            if not np.all(np.abs(ahead) <= largest):
-                raise FloatingPointError(
-                    f"the forecast leaves the numbers of {self.rnn_.dtype} within {done + k} "
-                    'steps, as it feeds on itself; try nonlinearity="tanh", or a larger alpha'
-                )
-            z = np.concatenate([z, ahead.reshape(len(z), -1)], axis=1)
-        return undo(z[:, w:] * scale[:, None] + mean[:, None], values, lags)
-
-    def _line(self, past: _Past, x: np.ndarray) -> np.ndarray:
-        """Forecast by the linear path; x (M, tail + steps, F) is scaled."""
-        plan, mean, scale = self._plan, past.level_mean[:, None], past.level_scale[:, None]
-        z = (past.values - mean) / units(scale)
-        with np.errstate(all="ignore"):
-            found = ridge.forecast(past.coefficients, z, x, plan.window, plan.season)
-            found = found * scale + mean
-        if not np.isfinite(found).all():
-            raise FloatingPointError(
-                "the linear path's forecast leaves the numbers of float64, as it feeds on itself; "
-                "ask for fewer steps"
-            )
+        found = [NetworkPath(plan, self.regressor_).forecast(past, _whole(x, plan))]
+        if plan.linear:
+            found += [LinearPath(plan).forecast(past, x), LastSeason(plan).forecast(past, x)]
         return found
 
-    def _ahead(self, past: _Past, steps: int, x: np.ndarray) -> np.ndarray:
+    def _ahead(self, past: Past, steps: int, x: np.ndarray) -> np.ndarray:
         """Forecast series, (M, steps), with X of so many whole blocks, unscaled."""
-        share = self.network_share_
-        x = np.concatenate([past.x, self._scaled_x(x)], axis=1)
-        if not self._plan.linear:
-            return self._network(past, x)[:, :steps]
-        line = self._line(past, x[:, : self._plan.tail + steps])
+        plan, x = self._plan, np.concatenate([past.x, self._scaled_x(x)], axis=1)
+        network = NetworkPath(plan, self.regressor_)
+        if not plan.linear:
+            return network.forecast(past, x)[:, :steps]
+        near = x[:, : plan.tail + steps]
+        line = LinearPath(plan).forecast(past, near)
         found = line
-        if share > 0:
-            found = found + share * (self._network(past, x)[:, :steps] - line)
+        if self.network_share_ > 0:
+            found = found + self.network_share_ * (network.forecast(past, x)[:, :steps] - line)
         if self.naive_share_ > 0:
-            found = found + self.naive_share_ * (self._naive(past.values, steps) - line)
+            found = found + self.naive_share_ * (LastSeason(plan).forecast(past, near) - line)
         return found
-
-    def _naive(self, values: np.ndarray, steps: int) -> np.ndarray:
-        """Repeat the last season of values (M, at least a season): (M, steps)."""
-        season = self._plan.season
-        return values[:, -season:][:, np.arange(steps) % season]
 
     def _rows(self, steps: int) -> int:
         """Rows of X that the network reads for so many steps: whole blocks."""
@@ -651,10 +579,8 @@ class RNNForecaster(BaseEstimator):
             found.append(np.concatenate([table, more]))
         return found
 
-    def _forecast(
-        self, steps: int | None, X: Any, y: Any
-    ) -> tuple[np.ndarray, np.ndarray, list[Form], bool]:
-        """Return forecasts (M, steps), scales of the series, and how to give them back."""
+    def _forecast(self, steps: int | None, X: Any, y: Any) -> _Forecast:
+        """Forecast the series of `fit`, or other ones."""
         check_is_fitted(self)
         steps = self._plan.horizon if steps is None else validation.positive_int("steps", steps)
         if y is None:
@@ -671,26 +597,43 @@ class RNNForecaster(BaseEstimator):
             pairs = list(zip(many, tables, strict=True))
             past = self._past_of([Series(one.values, x[: len(one)], one.form) for one, x in pairs])
             x = np.stack([x[len(one) :] for one, x in pairs])
-        return self._ahead(past, steps, x), past.y_scale, forms, listed
+        return _Forecast(self._ahead(past, steps, x), past, x, forms, listed)
 
-    def _past_of(self, many: list[Series]) -> _Past:
+    def _within_horizon(self, steps: int | None) -> int:
+        """Return the steps of an interval, or of quantiles."""
+        check_is_fitted(self)
+        horizon = self._plan.horizon
+        steps = horizon if steps is None else validation.positive_int("steps", steps)
+        if steps > horizon:
+            raise ValueError(
+                f"steps must be at most horizon, {horizon}, up to which residuals were held back, "
+                f"got {steps}"
+            )
+        return steps
+
+    def _naive_deviations(self) -> np.ndarray:
+        """Return how far the seasonal naive forecast is off, (horizon,), in units of y_scale_."""
+        seasons = 1 + np.arange(self._plan.horizon) // self._plan.season
+        return self._changes * np.sqrt(seasons)
+
+    def _past_of(self, many: list[Series]) -> Past:
         """Return the ends of other series, each scaled by itself."""
         plan = self._plan
         for i, one in enumerate(many):
             if len(one) == 0:
                 name = f"y[{i}]" if len(many) > 1 else "y"
                 raise ValueError(f"{name} must have values, got an empty series")
-        levels = [_measured(one.values, len(one), []) for one in many]
+        levels = [scaling.level(one.values) for one in many]
         scales = [(0.0, 1.0)] * len(many)
-        if self.standardize:
+        if self._asked.standardize:
             for i, one in enumerate(many):
                 enough = len(one) >= 2 * sum(plan.lags) or not plan.lags
-                mean, scale = self._unit(one.values, len(one)) if enough else (0.0, 0.0)
+                mean, scale = scaling.unit(plan, one.values, len(one)) if enough else (0.0, 0.0)
                 if scale == 0:  # too few: differences beside levels as in the series of `fit`
                     alike = np.std(self._values[:, -len(one) :], axis=1)
                     scale = float(np.median(self.y_scale_ / units(alike))) * levels[i][1]
                 scales[i] = (mean, scale)
-        return _Past(
+        return Past(
             *self._ends(many),
             *np.array(scales).T,
             *np.array(levels).T,
@@ -731,9 +674,8 @@ class RNNForecaster(BaseEstimator):
         TypeError, ValueError
             If steps is no positive number, or X doesn't have the rows and columns described.
         """
-        values, _, forms, listed = self._forecast(steps, X, y)
-        found = [form.give(row) for form, row in zip(forms, values, strict=True)]
-        return found if listed else found[0]
+        found = self._forecast(steps, X, y)
+        return found.give(found.values)
 
     def predict_interval(
         self, steps: int | None = None, X: Any = None, *, y: Any = None, coverage: float = 0.9
@@ -771,23 +713,78 @@ class RNNForecaster(BaseEstimator):
             ends are then those of a normal distribution, whose variance is that of the residuals,
             or of the errors of the seasonal naive forecast where there are none.
         """
-        check_is_fitted(self)
+        steps = self._within_horizon(steps)
         coverage = validation.real("coverage", coverage, 0, 1, open_low=True, open_high=True)
-        horizon = self._plan.horizon
-        steps = horizon if steps is None else validation.positive_int("steps", steps)
-        if steps > horizon:
-            raise ValueError(
-                f"steps must be at most horizon, {horizon}, up to which residuals were held back, "
-                f"got {steps}"
-            )
-        values, scale, forms, listed = self._forecast(steps, X, y)
-        seasons = 1 + np.arange(horizon) // self._plan.season
-        width = intervals.widths(self.residuals_, coverage, self._changes * np.sqrt(seasons))
-        width = width[:steps] * scale[:, None]
-        ends = np.stack([values - width, values + width], axis=-1)
-        names = ["lower", "upper"]
-        found = [form.give(row, names) for form, row in zip(forms, ends, strict=True)]
-        return found if listed else found[0]
+        found = self._forecast(steps, X, y)
+        width = intervals.widths(self.residuals_, coverage, self._naive_deviations())
+        width = width[:steps] * found.past.y_scale[:, None]
+        ends = np.stack([found.values - width, found.values + width], axis=-1)
+        return found.give(ends, ["lower", "upper"])
+
+    def predict_quantiles(
+        self,
+        steps: int | None = None,
+        X: Any = None,
+        *,
+        y: Any = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+    ) -> np.ndarray | pd.DataFrame | list[np.ndarray | pd.DataFrame]:
+        """Forecast quantiles: for each step ahead, below which value it lies with a probability.
+
+        They are the forecast plus quantiles of the residuals of the values held back, at each step
+        ahead and for each quantile on its own, so that their distribution need not be symmetric.
+        With a regressor of ``loss="quantile"`` the forecast of each is the network's, as much as
+        that counts, and those between are interpolated.
+
+        Parameters
+        ----------
+        steps : int, optional
+            How many, at most `horizon`, which is the default.
+        X, y : optional
+            As in `predict`.
+        quantiles : sequence of float, default=(0.1, 0.5, 0.9)
+            Between 0 and 1, rising.
+
+        Returns
+        -------
+        ndarray of float64, shape (steps, Q), or pandas DataFrame, or list of such
+            They rise from left to right. A DataFrame, for a pandas Series, has the quantiles as
+            columns.
+
+        Raises
+        ------
+        FloatingPointError
+            If the forecast, which feeds on itself, becomes infinite.
+        NotFittedError
+            If `fit` was not called before.
+        TypeError, ValueError
+            If an argument is not as described.
+
+        Warns
+        -----
+        UserWarning
+            If too few residuals were held back for a quantile, as for `predict_interval`.
+
+        References
+        ----------
+        Y. Romano, E. Patterson and E. J. Candès, "Conformalized quantile regression", Advances in
+        Neural Information Processing Systems 32, 2019.
+        """
+        steps = self._within_horizon(steps)
+        levels = checks.quantiles(quantiles)
+        found, share, own = self._forecast(steps, X, y), self.network_share_, None
+        if (known := self.regressor_.quantiles_) is not None and share > 0:
+            x = np.concatenate([found.past.x, self._scaled_x(found.x)], axis=1)
+            own = share * NetworkPath(self._plan, self.regressor_).deviations(found.past, x)
+        otherwise, columns = self._naive_deviations(), []
+        for level in levels:
+            residuals, ahead = self.residuals_, found.values
+            if own is not None:
+                ahead = ahead + _between(own, known, level)[:, :steps]
+                residuals = residuals - share * _between(self._deviations, known, level)
+            shift = intervals.shifts(residuals, level, otherwise)[:steps]
+            columns.append(ahead + shift * found.past.y_scale[:, None])
+        return found.give(np.sort(np.stack(columns, axis=-1), axis=-1), list(levels))
 
     def update(self, y: Any, X: Any = None) -> Self:
         """Append what was observed since `fit`, so that forecasts follow it; nothing is learnt.
@@ -898,23 +895,7 @@ class RNNForecaster(BaseEstimator):
 
     def _to_tensors(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return a fitted forecaster as JSON's types, and arrays by name, without a checkpoint."""
-        check_is_fitted(self)
-        regressor, tensors = self.regressor_._to_tensors()
-        regressor["params"]["checkpoint"] = None
-        names = getattr(self, "feature_names_in_", None)
-        config = {
-            "own": {name: _plain(value) for name, value in self._given.items()},
-            "plan": asdict(self._plan),
-            "network_share": self.network_share_,
-            "naive_share": self.naive_share_,
-            "changes": self._changes,
-            "regressor": regressor,
-            "listed": self._listed,
-            "forms": [form.describe() for form in self._forms],
-            "feature_names_in": None if names is None else names.tolist(),
-        }
-        tensors = {f"regressor.{name}": value for name, value in tensors.items()}
-        return config, tensors | {name: getattr(self, name) for name in _ARRAYS}
+        return forecast_files.to_tensors(self)
 
     @classmethod
     def _from_tensors(cls, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> Self:
@@ -925,119 +906,49 @@ class RNNForecaster(BaseEstimator):
         KeyError, TypeError, ValueError
             If anything does not fit.
         """
-        prefix = "regressor."
-        parts = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-        regressor = RNNRegressor._from_tensors(config["regressor"], parts)
-        nowhere = {"checkpoint": None}  # a file from anyone must not say where to write
-        regressor.set_params(**nowhere)
-        if set(config["own"]) - {"checkpoint"} != set(_GIVEN):
-            raise ValueError(f"own must be {', '.join(_GIVEN)}, got {', '.join(config['own'])}")
-        own = regressor.get_params(deep=False)
-        own = {name: own[name] for name in cls._get_param_names() if name in own}
-        model = cls(**own | config["own"] | nowhere)
-        fraction = model.calibration_fraction
-        validation.real("calibration_fraction", fraction, 0, 1, open_high=True)
-        model.regressor_, model._listed = regressor, validation.flag("listed", config["listed"])
-        params = model.get_params(deep=False)
-        checks.settings(_settled(params))
-        model._given = {name: params[name] for name in _GIVEN}
-        model._plan = plan = _plan_of(config["plan"], params, tensors["_values"].shape[-1])
-        for name, value in regressor._made_with().items():
-            if getattr(model, name) != value:
-                raise ValueError(f"{name} must be that of the network, {value!r}")
-        for name in ("network_share", "naive_share", "changes"):
-            value = validation.real(name, config[name], 0, open_high=True)
-            setattr(model, "_changes" if name == "changes" else name + "_", value)
-        if (total := model.network_share_ + model.naive_share_) > 1 + 1e-9:
-            raise ValueError(f"network_share and naive_share must be at most 1, got {total}")
-        model._forms = [Form.build(form) for form in config["forms"]]
-        count, k, w = len(model._forms), plan.at_once, plan.window
-        if count < 1 or (count > 1 and not model._listed):
-            raise ValueError(f"forms must be one, or as many as listed, got {count}")
-        inputs = regressor.rnn_.input_size
-        model.n_features_in_ = features = (inputs - 1) // 2
-        if inputs % 2 == 0 or regressor.head_.out_features != k or (features and w < k):
-            raise ValueError(f"{regressor.rnn_!r} and {regressor.head_!r} must fit its forecaster")
-        plainly = regressor.patch_size_ == 1 and len(regressor.y_mean_) == k
-        if not plainly or regressor._form.steps or regressor._table or len(regressor.members_) > 1:
-            raise ValueError("the regressor must be one that reads windows step by step")
-        rest = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
-        if set(rest) != set(_ARRAYS):
-            raise ValueError(f"the arrays must be {', '.join(_ARRAYS)}, got {', '.join(rest)}")
-        lines = len(ridge.views(plan.season)) if plan.linear else 0
-        shapes = {
-            "_values": (count, plan.tail),
-            "_x": (count, plan.tail, features),
-            "y_mean_": (count,),
-            "y_scale_": (count,),
-            "level_mean_": (count,),
-            "level_scale_": (count,),
-            "x_mean_": (features,),
-            "x_scale_": (features,),
-            "residuals_": (len(rest["residuals_"]), plan.horizon),
-            "coefficients_": (lines, 1 + count, w + 2 * features + 1),
-        }
-        for name, shape in shapes.items():
-            array = validation.shaped(name, rest[name], shape, np.dtype(np.float64))
-            setattr(model, name, checks.kept_array(name, array).copy())
-        names = config["feature_names_in"]
-        if names is not None:
-            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise ValueError("feature_names_in must be a list of strings")
-            if len(names) != features:
-                raise ValueError(f"feature_names_in must be {features} names")
-            model.feature_names_in_ = np.array(names, object)
-        return model
+        return forecast_files.from_tensors(cls, config, tensors)
+
+
+ORIGINS_AT_ONCE = 512  # from which values held back are forecast together
+
+
+@dataclass(frozen=True, eq=False)
+class _Forecast:
+    """What follows some series, and how it is given back.
+
+    Attributes
+    ----------
+    values : ndarray, shape (M, steps)
+    past : Past
+    x : ndarray, shape (M, whole blocks, F)
+        Of the steps, unscaled.
+    forms : list of Form
+    listed : bool
+    """
+
+    values: np.ndarray
+    past: Past
+    x: np.ndarray
+    forms: list[Form]
+    listed: bool
+
+    def give(self, values: np.ndarray, columns: list[Any] | None = None) -> Any:
+        """Return values (M, steps), or (M, steps, columns), as the series were given."""
+        found = [form.give(row, columns) for form, row in zip(self.forms, values, strict=True)]
+        return found if self.listed else found[0]
+
+
+def _between(values: np.ndarray, levels: tuple[float, ...], level: float) -> np.ndarray:
+    """Interpolate what there is of some quantiles (..., Q) for another one, (...)."""
+    place = float(np.interp(level, levels, np.arange(len(levels))))
+    low = min(int(place), len(levels) - 1)
+    high = min(low + 1, len(levels) - 1)
+    return values[..., low] + (place - low) * (values[..., high] - values[..., low])
 
 
 def _read(plan: Plan) -> tuple[int, int]:
     """Return what the shape of a network rests on."""
     return plan.window, plan.at_once
-
-
-# Parameters that a file keeps as they were given, and those of the network it takes from there.
-_GIVEN = (
-    *(field.name for field in fields(Plan)), "calibration_fraction", "early_stopping",
-    "validation_fraction", "standardize",
-)  # fmt: skip
-# What a regressor on windows has where the forecaster has no parameter for it.
-_FIXED = {"patch": None, "n_members": 1, "learning_rate": "constant"}
-_ARRAYS = (
-    "_values", "_x", "y_mean_", "y_scale_", "level_mean_", "level_scale_", "x_mean_", "x_scale_",
-    "residuals_", "coefficients_",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class _Past:
-    """Ends of series, and what they are scaled and continued by.
-
-    Attributes
-    ----------
-    values : ndarray, shape (M, tail)
-    x : ndarray, shape (M, tail, F)
-        Scaled.
-    y_mean, y_scale, level_mean, level_scale : ndarray, shape (M,)
-    coefficients : ndarray, shape (views, M, P)
-    """
-
-    values: np.ndarray
-    x: np.ndarray
-    y_mean: np.ndarray
-    y_scale: np.ndarray
-    level_mean: np.ndarray
-    level_scale: np.ndarray
-    coefficients: np.ndarray
-
-    def of(self, which: np.ndarray) -> _Past:
-        """Return some of them, in any order."""
-        found = [getattr(self, field.name)[which] for field in fields(self)[:-1]]
-        return _Past(*found, self.coefficients[:, which])
-
-    def at(self, values: np.ndarray) -> _Past:
-        """Return them as they would be after other values."""
-        rest = [getattr(self, field.name) for field in fields(self)[1:]]
-        return _Past(values, *rest)
 
 
 def _shallow(model: RNNForecaster) -> RNNForecaster:
@@ -1047,59 +958,7 @@ def _shallow(model: RNNForecaster) -> RNNForecaster:
     return other
 
 
-def _settled(params: dict[str, Any]) -> dict[str, Any]:
-    """Return parameters as a regressor takes them, which has a share for early stopping."""
-    share = params["validation_fraction"]
-    return _FIXED | params | {"validation_fraction": 0.2 if share is None else share}
-
-
-def _lengthened(one: Series, plan: Plan) -> Series:
-    """Continue a series backwards to what is read, by its first season, or its first value."""
-    missing, n = plan.tail - len(one), len(one)
-    if missing <= 0:
-        return one
-    cycle = plan.season if n >= plan.season else 1
-    places = np.concatenate([np.arange(-missing, 0) % cycle, np.arange(n)])
-    return Series(one.values[places], one.x[places], one.form)
-
-
 def _whole(x: np.ndarray, plan: Plan) -> np.ndarray:
     """Return x (M, tail + steps, F) with whole blocks of steps, the last row repeated."""
     more = -(x.shape[1] - plan.tail) % plan.at_once
     return np.concatenate([x, np.repeat(x[:, -1:], more, axis=1)], axis=1) if more else x
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _plan_of(config: dict[str, Any], params: dict[str, Any], kept: int) -> Plan:
-    """Return the plan in a file, which must be one that the parameters lead to."""
-    plan = Plan(**config)
-    for name in ("window", "horizon", "season"):
-        validation.positive_int(name, getattr(plan, name))
-    for name in ("difference_season", "linear"):
-        validation.flag(name, getattr(plan, name))
-    validation.choice("strategy", plan.strategy, ("recursive", "direct"))
-    if type(plan.difference) is not int or not 0 <= plan.difference <= kept:
-        raise ValueError(f"difference must fit what is kept, got {plan.difference!r}")
-    for name, value in asdict(plan).items():
-        given = params[name]
-        if given is not None and given != "auto" and given != value:
-            raise ValueError(f"{name} must be that of the plan, {value!r}, got {given!r}")
-    return plan
-
-
-def _measured(values: np.ndarray, seen: int, lags: list[int]) -> tuple[float, float]:
-    """Return mean and scale of the differences of a series of which the first values are seen.
-
-    The unit of a series that changes only after them has to come from there; the network, which
-    sees a constant, learns nothing from it.
-    """
-    if len(values) <= sum(lags):  # too short to be differenced: only its unit is known
-        return 0.0, float(spread(values[:, None])[1][0])
-    rounding = ROUNDING * 2 ** min(len(lags), 50) * np.abs(values).max()
-    mean, scale = spread(difference(values[:seen], lags)[:, None], rounding)
-    if scale[0] == 0:
-        scale = spread(difference(values, lags)[:, None], rounding)[1]
-    return float(mean[0]), float(scale[0])

@@ -39,6 +39,15 @@ class Series:
         """Return the first values; how the index goes on is lost."""
         return Series(self.values[:end], self.x[:end], Form())
 
+    def lengthened(self, least: int, season: int) -> Series:
+        """Continue it backwards to so many values, by its first season, or its first value."""
+        missing, n = least - len(self), len(self)
+        if missing <= 0:
+            return self
+        cycle = season if n >= season else 1
+        places = np.concatenate([np.arange(-missing, 0) % cycle, np.arange(n)])
+        return Series(self.values[places], self.x[places], self.form)
+
 
 @dataclass(frozen=True, eq=False)
 class Form:
@@ -96,7 +105,7 @@ class Form:
         freq = getattr(self.last, "freq", None)
         return None if freq is None else _season(freq)
 
-    def give(self, values: np.ndarray, columns: list[str] | None = None) -> Any:
+    def give(self, values: np.ndarray, columns: list[Any] | None = None) -> Any:
         """Return values (steps,), or (steps, columns), as an array or with the index continued."""
         if self.last is None:
             return values

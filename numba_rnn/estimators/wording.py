@@ -41,8 +41,9 @@ PARAMETERS = """Parameters
         Whether to hold back a part of the training data, to stop when the score on it stalls, and
         to keep the weights of the best score. Where that tells nothing, as R² of targets that are
         all equal, the validation loss takes its place. partial_fit can't.
-    validation_fraction : float, default 0.1
-        Share of the series held back, where `fit` is given no validation_data.
+    validation_fraction : float or None, default 0.1
+        Share of the series held back, where `fit` is given no validation_data; None where it always
+        is.
     n_iter_no_change : int or np.inf, default 10
         Epochs in a row without a gain of tol, in the loss or the validation score, after which
         training stops; np.inf where max_iter epochs are meant as they stand, so that no warning

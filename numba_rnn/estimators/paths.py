@@ -1,0 +1,222 @@
+"""The three ways to forecast: a linear path, a network, and the last season again.
+
+Each forecasts what follows the ends of M series. Symbols: w = window, k steps that the network
+forecasts at once, F columns of X, P coefficients of a regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+import numpy as np
+
+from . import ridge
+from .differencing import difference, undo
+from .members import Trainings
+from .plan import Parts, Plan
+from .sequences import Sequences, units
+from .supervised import RNNRegressor, middle
+from .windows import cut, rows
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """Ends of series, and what they are scaled and continued by.
+
+    Attributes
+    ----------
+    values : ndarray, shape (M, tail)
+    x : ndarray, shape (M, tail, F)
+        Scaled.
+    y_mean, y_scale, level_mean, level_scale : ndarray, shape (M,)
+    coefficients : ndarray, shape (views, M, P)
+    """
+
+    values: np.ndarray
+    x: np.ndarray
+    y_mean: np.ndarray
+    y_scale: np.ndarray
+    level_mean: np.ndarray
+    level_scale: np.ndarray
+    coefficients: np.ndarray
+
+    def of(self, which: np.ndarray) -> Past:
+        """Return some of them, in any order."""
+        found = [getattr(self, field.name)[which] for field in fields(self)[:-1]]
+        return Past(*found, self.coefficients[:, which])
+
+    def at(self, values: np.ndarray) -> Past:
+        """Return them as they would be after other values."""
+        rest = [getattr(self, field.name) for field in fields(self)[1:]]
+        return Past(values, *rest)
+
+
+class Path(Protocol):
+    """A way to forecast."""
+
+    def forecast(self, past: Past, x: np.ndarray) -> np.ndarray:
+        """Forecast what follows.
+
+        Parameters
+        ----------
+        past : Past
+        x : ndarray, shape (M, tail + steps, F)
+            Scaled.
+
+        Returns
+        -------
+        ndarray of float64, shape (M, steps)
+
+        Raises
+        ------
+        FloatingPointError
+            If the forecast, which feeds on itself, becomes infinite.
+        """
+
+
+@dataclass(frozen=True)
+class LastSeason:
+    """The last season again, or the last value where there is none."""
+
+    plan: Plan
+
+    def forecast(self, past: Past, x: np.ndarray) -> np.ndarray:
+        """Forecast what follows, as a `Path`."""
+        season, steps = self.plan.season, x.shape[1] - self.plan.tail
+        return past.values[:, -season:][:, np.arange(steps) % season]
+
+
+@dataclass(frozen=True)
+class LinearPath:
+    """Ridge regressions on the last values, step after step."""
+
+    plan: Plan
+
+    def fit(
+        self,
+        many: Sequence[np.ndarray],
+        xs: Sequence[np.ndarray],
+        mean: np.ndarray,
+        scale: np.ndarray,
+    ) -> np.ndarray:
+        """Return coefficients (views, 1 + M, P) for series, with x scaled; 0 views without a path.
+
+        Parameters
+        ----------
+        many : sequence of ndarray, shape (n,)
+        xs : sequence of ndarray, shape (n, F)
+        mean, scale : ndarray, shape (M,)
+            Of the series as they are.
+        """
+        plan = self.plan
+        if not plan.linear:
+            return np.zeros((0, 1 + len(many), plan.window + 2 * xs[0].shape[1] + 1))
+        unit = units(scale)
+        zs = [(values - mean[i]) / unit[i] for i, values in enumerate(many)]
+        return ridge.fit(zs, xs, plan.window, plan.season)
+
+    def forecast(self, past: Past, x: np.ndarray) -> np.ndarray:
+        """Forecast what follows, as a `Path`."""
+        plan, mean, scale = self.plan, past.level_mean[:, None], past.level_scale[:, None]
+        z = (past.values - mean) / units(scale)
+        with np.errstate(all="ignore"):
+            found = ridge.forecast(past.coefficients, z, x, plan.window, plan.season)
+            found = found * scale + mean
+        if not np.isfinite(found).all():
+            raise FloatingPointError(
+                "the linear path's forecast leaves the numbers of float64, as it feeds on itself; "
+                "ask for fewer steps"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class NetworkPath:
+    """A regressor on windows of scaled differences."""
+
+    plan: Plan
+    regressor: RNNRegressor
+
+    def begin(
+        self,
+        many: Sequence[np.ndarray],
+        xs: Sequence[np.ndarray],
+        mean: np.ndarray,
+        scale: np.ndarray,
+        parts: Sequence[Parts],
+    ) -> tuple[Trainings, Sequences, np.ndarray]:
+        """Make the regressor ready for the windows of series, with x scaled.
+
+        It stops early by those that are for that, where there are two at least, which R² needs.
+
+        Parameters
+        ----------
+        many : sequence of ndarray, shape (n,)
+        xs : sequence of ndarray, shape (n, F)
+        mean, scale : ndarray, shape (M,)
+            Of the differences.
+        parts : sequence of Parts
+        """
+        plan, zs, ahead = self.plan, [], []
+        trained, validated, first = [], [], 0
+        for i, part in enumerate(parts):
+            if part.windows == 0:
+                continue
+            end = part.windows + plan.shortest + plan.at_once - 1
+            z = difference(many[i][:end], plan.lags)
+            zs.append((z - mean[i]) / units(scale[i]))
+            ahead.append(xs[i][end - len(z) : end])
+            trained.append(first + np.arange(part.trained))
+            validated.append(first + np.arange(part.validated_from, part.windows))
+            first += part.windows
+        windows, targets = cut(zs, ahead, plan.window, plan.at_once)
+        train, later = np.concatenate(trained), np.concatenate(validated)
+        stops = len(later) >= 2
+        self.regressor.set_params(early_stopping=stops)
+        held = (windows[later], targets[later]) if stops else None
+        return self.regressor._begin(windows[train], targets[train], validation_data=held)
+
+    def forecast(self, past: Past, x: np.ndarray) -> np.ndarray:
+        """Forecast what follows, as a `Path`; steps must be a multiple of those at once."""
+        return self._run(past, x)[0]
+
+    def deviations(self, past: Past, x: np.ndarray) -> np.ndarray:
+        """Return how far quantiles lie from the forecast, (M, steps, Q), where there are Q.
+
+        Parameters
+        ----------
+        past, x
+            As for `forecast`.
+        """
+        return self._run(past, x)[1]
+
+    def _run(self, past: Past, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return forecast and deviations; what feeds on itself is the forecast."""
+        plan, dtype = self.plan, self.regressor.rnn_.dtype
+        k, w, lags = plan.at_once, plan.window, plan.lags
+        values, mean, scale = past.values[:, -plan.shortest :], past.y_mean, past.y_scale
+        x = x[:, plan.tail - w :]
+        largest = np.finfo(dtype).max
+        z = (difference(values, lags) - mean[:, None]) / units(scale[:, None])
+        levels, apart = self.regressor.quantiles_, []
+        for done in range(0, x.shape[1] - w, k):
+            read = rows(z[:, done:], x[:, done : done + w + k], k)
+            windows = Sequences.of(read.reshape(len(z) * w, -1), np.full(len(z), w))
+            if levels is None:
+                ahead = self.regressor.predict(windows)
+            else:  # (M, k, Q)
+                quantiles = self.regressor.predict_quantiles(windows)
+                ahead = quantiles[:, :, middle(levels)]
+                apart.append(quantiles - ahead[:, :, None])
+            if not np.all(np.abs(ahead) <= largest):
+                raise FloatingPointError(
+                    f"the forecast leaves the numbers of {dtype} within {done + k} "
+                    'steps, as it feeds on itself; try nonlinearity="tanh", or a larger alpha'
+                )
+            z = np.concatenate([z, ahead.reshape(len(z), -1)], axis=1)
+        found = undo(z[:, w:] * scale[:, None] + mean[:, None], values, lags)
+        if not apart:
+            return found, np.empty((*found.shape, 0))
+        return found, np.concatenate(apart, axis=1) * scale[:, None, None]
