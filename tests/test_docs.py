@@ -72,6 +72,9 @@ MODULES = [m.name for m in pkgutil.walk_packages(nr.__path__, "numba_rnn.")]
 if importlib.util.find_spec("numba_cuda") is None:  # which the CUDA backend can't be without
     of_cuda = ("numba_rnn.cuda", "numba_rnn.tools.check_cuda")
     MODULES = [name for name in MODULES if not name.startswith(of_cuda)]
+for other in ("aeon", "sktime"):  # whose adapters can't be without them
+    if importlib.util.find_spec(other) is None:
+        MODULES.remove(f"numba_rnn.{other}")
 
 
 @pytest.mark.parametrize("name", ["numba_rnn", *MODULES])
