@@ -6,7 +6,7 @@ import copy
 import difflib
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Never, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -112,7 +112,9 @@ class Parameters(dict[str, np.ndarray]):
 
     _instead = "parameters[{0!r}][...] = value"
 
-    def __setitem__(self, name: Never, value: Never) -> None:
+    def __setitem__(self, name: str, value: np.ndarray) -> None:
+        if name in self and value is self[name]:
+            return  # parameters[name] *= 2 has written into it already
         if name not in self:
             raise TypeError(f"there is no parameter {name!r}; there are {', '.join(self)}")
         raise TypeError(

@@ -777,3 +777,13 @@ def test_what_goes_back_over_a_border(lengths):
     assert_close(total, expected.flat)
     assert_close(grad, expected.h_0)
     assert np.linalg.norm(cut - expected.flat) > 0.01 * np.linalg.norm(expected.flat)
+
+
+def test_parameters_in_place_operators_write_into_the_layer():
+    """`*=` assigns as well, the array that it has just written into."""
+    rnn = nr.RNN(2, 3, rng=0)
+    before = rnn.parameters["weight_hh_l0"].copy()
+    rnn.parameters["weight_hh_l0"] *= 2
+    assert np.array_equal(rnn.weight_hh_l0, 2 * before)
+    with pytest.raises(TypeError, match="write into it"):
+        rnn.parameters["weight_hh_l0"] = before

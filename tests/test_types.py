@@ -55,7 +55,7 @@ rnn.weight                                          ! has no attribute
 cell.weight_ih_l0                                   ! has no attribute
 linear.weights = x                                  ! has no attribute
 rnn.parameters["weight_ih_l9"]                      -> ndarray
-rnn.parameters["weight_ih_l0"] = x                  ! "Never"
+rnn.parameters["weight_ih_l0"] = "a"                ! "str"
 rnn.parameters()                                    ! not callable
 rnn.forward(x).backward(x).parameters["a"]          -> ndarray
 adam.step(g for g in [x])
