@@ -18,7 +18,6 @@ myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"  # a cache would not see that the package has changed
 nb_execution_raise_on_error = True
-nb_execution_in_temp = True
 nb_execution_timeout = 300  # seconds a cell
 nb_merge_streams = True
 nb_output_stderr = "remove"  # progress bars and notes of other libraries

@@ -112,9 +112,10 @@ def _(flow, lags, np, plt, rnn, spectrum, steps, tape, trained, truncation):
 
     norms = flow.norms()[0].mean(axis=1)
     axes[0, 0].semilogy(np.maximum(norms, 1e-300), color="tab:blue")
-    axes[0, 0].axvspan(-0.5, steps.value - 1 - k, color="0.85", label="cut off by truncation")
+    if k < steps.value:
+        axes[0, 0].axvspan(0, steps.value - 1 - k, color="0.85", label="cut off by truncation")
+        axes[0, 0].legend(loc="upper left")
     axes[0, 0].set(title="gradient of each state", xlabel="step t", ylabel="|dL/dh_t|")
-    axes[0, 0].legend(loc="upper left")
 
     values = np.maximum(spectrum.values[:, 0], 1e-300)
     axes[0, 1].semilogy(lags, values[:, 0], color="tab:red", label="largest")
