@@ -6,7 +6,7 @@
     numeric.py    backward beside finite differences
     landscape.py  fixed points of one unit, folds, the loss along directions
     learner.py    a learner's own backward, checked step by step
-    mistakes.py   the mistakes that it is compared with
+    cuts.py       the mistakes that it is compared with
     layouts.py    backwards that are written as in well-known courses
     by_hand.py    the kernels in plain Python
     pictures.py   drawings of these arrays, which `numba_rnn.plotting` has too
@@ -18,22 +18,30 @@ time-major, whatever x was, with the samples of packed input in the order of the
 zero beyond a length.
 """
 
+from .cuts import mistakes
 from .flow import contributions, gradient_by_step, gradient_flow
 from .jacobians import jacobian_spectrum, lyapunov_exponents, step_jacobians
 from .landscape import bifurcation, fixed_points, loss_surface
+from .layouts import from_cs231n, from_deeplearning_ai, from_min_char_rnn
+from .learner import check_backward
 from .numeric import gradcheck
 from .online import rtrl, truncation_bias
 
 __all__ = [
     "bifurcation",
+    "check_backward",
     "contributions",
     "fixed_points",
+    "from_cs231n",
+    "from_deeplearning_ai",
+    "from_min_char_rnn",
     "gradcheck",
     "gradient_by_step",
     "gradient_flow",
     "jacobian_spectrum",
     "loss_surface",
     "lyapunov_exponents",
+    "mistakes",
     "rtrl",
     "step_jacobians",
     "truncation_bias",
