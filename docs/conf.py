@@ -42,7 +42,7 @@ html_theme_options = {
 html_sidebars = {"performance": [], "gpu": []}
 html_show_sourcelink = False
 
-NAME = re.compile(r"(?<![`*:.\w])((?:\w+\.)*[a-z]\w*_)(?![`\w{])")
+NAME = re.compile(r"(?<![`*:.\w])((?:\w+\.)*[a-z]\w*_)(?![`\w{(])")
 
 
 def leave_out(app: Any, what: str, name: str, value: Any, skip: bool, options: Any) -> bool:
