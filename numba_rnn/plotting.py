@@ -1,4 +1,4 @@
-"""Pictures of a training, a forecast and predictions, each on one matplotlib Axes.
+"""Pictures of a training, a forecast, predictions and gradients, each on one matplotlib Axes.
 
 Every function draws on the Axes it is given, or on a new figure of `matplotlib.pyplot`, and returns
 the Axes, so that a title, a limit or another line can be added. They need matplotlib, which is
@@ -12,13 +12,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import validation
+from .analysis.pictures import (
+    cliff,
+    contributions,
+    gradcheck,
+    gradient_flow,
+    saturation,
+    spectrum,
+    truncation,
+)
 from .extras import need
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-__all__ = ["forecast", "loss_curves", "predicted_against_true"]
+__all__ = [
+    "cliff",
+    "contributions",
+    "forecast",
+    "gradcheck",
+    "gradient_flow",
+    "loss_curves",
+    "predicted_against_true",
+    "saturation",
+    "spectrum",
+    "truncation",
+]
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart
 _COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

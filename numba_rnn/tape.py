@@ -69,7 +69,7 @@ class Gradients(_ParameterGradients, Generic[Output, A]):
 
     @property
     def sample_parameters(self) -> Parameters | None:
-        """`samples` by parameter name, (N, *shape): a dict of views; None where `samples` is."""
+        """`samples` by parameter name, (N, ...): a dict of views; None where `samples` is."""
         if self.samples is None:
             return None
         return Parameters(sample_views(self.samples, self._shapes))

@@ -1,6 +1,8 @@
 """Versions: what pyproject.toml asks for, and the list of the oldest ones that CI runs with."""
 
+import importlib
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import numba_rnn as nr
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-FOR_USERS = ("sklearn", "files", "onnx", "examples")
+FOR_USERS = ("sklearn", "files", "onnx", "examples", "aeon", "sktime")
 
 
 def requirements(*extras):
@@ -47,6 +49,15 @@ def test_the_oldest_versions_are_the_floors():
     assert {name: v for name, v in floors.items() if v} == {
         name: v for name, v in pins.items() if name in floors
     }
+
+
+@pytest.mark.parametrize("name", ["aeon", "sktime"])
+def test_adapters_say_what_they_need(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, f"numba_rnn.{name}", raising=False)
+    words = f"numba_rnn.{name} needs {name}, which is not installed: pip install {name}"
+    with pytest.raises(ModuleNotFoundError, match=words):
+        importlib.import_module(f"numba_rnn.{name}")
 
 
 def test_the_oldest_python_is_a_tested_one():

@@ -18,6 +18,7 @@ time-major, whatever x was, with the samples of packed input in the order of the
 zero beyond a length.
 """
 
+from .by_hand import interpret, row_table
 from .cuts import mistakes
 from .flow import contributions, gradient_by_step, gradient_flow
 from .jacobians import jacobian_spectrum, lyapunov_exponents, step_jacobians
@@ -38,10 +39,12 @@ __all__ = [
     "gradcheck",
     "gradient_by_step",
     "gradient_flow",
+    "interpret",
     "jacobian_spectrum",
     "loss_surface",
     "lyapunov_exponents",
     "mistakes",
+    "row_table",
     "rtrl",
     "step_jacobians",
     "truncation_bias",

@@ -76,7 +76,9 @@ def of_textbook(module: Any) -> Callable[..., Answer]:
         lengths: np.ndarray | None = None,
         reverse: bool = False,
     ) -> Answer:
-        options = {"lengths": lengths, "nonlinearity": nonlinearity, "reverse": reverse}
+        options: dict[str, Any] = {
+            "lengths": lengths, "nonlinearity": nonlinearity, "reverse": reverse
+        }  # fmt: skip
         output, _ = reference.layer_forward(x, h_0, w_ih, w_hh, b_ih, b_hh, **options)
         dx, dh_init, dw_ih, dw_hh, db, dh = module.layer_backward(
             grad_output, grad_h_n, x, h_0, output, w_ih, w_hh, **options

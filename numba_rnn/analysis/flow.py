@@ -212,7 +212,7 @@ def gradient_by_step(
 
     Returns
     -------
-    ndarray, shape (L, *shape of the parameter)
+    ndarray, shape (L, ...)
         Its sum over the steps is ``tape.backward(...).parameters[name]`` to rounding.
 
     Raises

@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 
 from .. import validation
 from .taken import layer
@@ -77,6 +76,8 @@ def fixed_points(
     >>> points.round(3), stable
     (array([-1.45 , -0.433,  2.008]), array([ True, False,  True]))
     """
+    from scipy.optimize import brentq  # when it is used: importing it takes long
+
     w, b = (validation.real(name, value, -1e100, 1e100) for name, value in (("w", w), ("b", b)))
     f, slope = _unit(nonlinearity)
 
