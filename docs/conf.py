@@ -20,6 +20,7 @@ nb_execution_mode = "force"  # a cache would not see that the package has change
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300  # seconds a cell
 nb_merge_streams = True
+nb_render_markdown_format = "myst"
 nb_output_stderr = "remove"  # progress bars and notes of other libraries
 
 # reference, from the docstrings

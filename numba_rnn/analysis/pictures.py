@@ -298,7 +298,7 @@ def truncation(
 def saturation(
     states: Sequence[ArrayLike], *, labels: Sequence[str] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw how large the states of each layer are: where |h| is near 1, tanh has no slope.
+    """Draw how large the states of each layer are: near 1 and -1 tanh has no slope.
 
     Parameters
     ----------
@@ -312,7 +312,7 @@ def saturation(
     Returns
     -------
     matplotlib.axes.Axes
-        Shares of the states in forty ranges of |h|, a line for each layer.
+        Shares of the states in forty ranges of abs(h), a line for each layer.
 
     Raises
     ------
