@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .backtesting import Backtest
     from .component import window_regressor
     from .forecasting import RNNForecaster
+    from .importance import permutation_importance
     from .supervised import EXPECTED_FAILED_CHECKS, RNNClassifier, RNNRegressor
 
 need("sklearn", "sklearn", "numba_rnn.estimators")
@@ -31,12 +32,13 @@ _NAMES = {
     "RNNClassifier": "supervised",
     "RNNForecaster": "forecasting",
     "RNNRegressor": "supervised",
+    "permutation_importance": "importance",
     "window_regressor": "component",
 }
 
 __all__ = [
     "EXPECTED_FAILED_CHECKS", "Backtest", "RNNClassifier", "RNNForecaster", "RNNRegressor",
-    "window_regressor",
+    "permutation_importance", "window_regressor",
 ]  # fmt: skip
 
 
