@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .backtesting import Backtest
     from .component import window_regressor
     from .forecasting import RNNForecaster
+    from .long_frames import from_long, to_long
     from .supervised import EXPECTED_FAILED_CHECKS, RNNClassifier, RNNRegressor
 
 need("sklearn", "sklearn", "numba_rnn.estimators")
@@ -31,12 +32,14 @@ _NAMES = {
     "RNNClassifier": "supervised",
     "RNNForecaster": "forecasting",
     "RNNRegressor": "supervised",
+    "from_long": "long_frames",
+    "to_long": "long_frames",
     "window_regressor": "component",
 }
 
 __all__ = [
     "EXPECTED_FAILED_CHECKS", "Backtest", "RNNClassifier", "RNNForecaster", "RNNRegressor",
-    "window_regressor",
+    "from_long", "to_long", "window_regressor",
 ]  # fmt: skip
 
 

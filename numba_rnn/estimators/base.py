@@ -160,7 +160,7 @@ class RNNEstimator(BaseEstimator):
         if isinstance(X, Sequences):  # windows of a forecaster, which share their rows
             x = X
         elif checks.is_list_of_series(X):
-            names = columns(list(X))
+            names = columns("X", list(X))
             rows, lengths = checks.series_list("X", X)
             x = Sequences.of(rows.reshape(len(rows), -1), lengths)
         elif (axes := len(checks.shape("X", X))) == 3:
