@@ -34,7 +34,12 @@ LABELS = np.where(Y > 0, "up", "down")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks(
-    [RNNClassifier(), RNNRegressor()],
+    [
+        RNNClassifier(),
+        RNNRegressor(),
+        RNNClassifier(missing="forward"),
+        RNNRegressor(missing="forward"),
+    ],
     expected_failed_checks=lambda model: EXPECTED_FAILED_CHECKS[type(model).__name__],
 )
 def test_scikit_learn(estimator, check):
@@ -49,7 +54,7 @@ def test_defaults():
         "truncation": None, "early_stopping": False, "validation_fraction": 0.1,
         "n_iter_no_change": 10, "tol": 1e-4, "standardize": True, "warm_start": False,
         "random_state": None, "verbose": 0, "dtype": "float32", "checkpoint": None,
-        "patch": "auto", "n_members": 1, "learning_rate": "constant",
+        "patch": "auto", "n_members": 1, "learning_rate": "constant", "missing": "error",
     }  # fmt: skip
     assert RNNClassifier().get_params() == expected | {"class_weight": None}
     quantiles = {"loss": "squared_error", "quantiles": (0.1, 0.5, 0.9)}

@@ -20,10 +20,11 @@ from .. import validation
 from ..export import configuration
 from ..linear import Linear
 from ..rnn import RNN
-from . import checks
+from . import checks, missing
 from .checkpoint import Checkpoint, digest
 from .checks import TargetForm
 from .members import Trainings
+from .missing import Filling
 from .network import Network
 from .objectives import Loss
 from .patches import Patches
@@ -118,6 +119,7 @@ class RNNEstimator(BaseEstimator):
         patch: int | Literal["auto"] | None = "auto",
         n_members: int = 1,
         learning_rate: Literal["constant", "cosine", "plateau"] = "constant",
+        missing: Literal["error", "forward"] = "error",
     ) -> None:
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -146,33 +148,42 @@ class RNNEstimator(BaseEstimator):
         self.patch = patch
         self.n_members = n_members
         self.learning_rate = learning_rate
+        self.missing = missing
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = isinstance(self.missing, str) and self.missing == "forward"
         return tags
 
     # --- X in, predictions out ------------------------------------------------------------------
 
     def _series(self, X: Any, *, reset: bool) -> Sequences:
-        """Return X as `Sequences`, unscaled; with reset take down what it looks like."""
-        X, names, axes = validation.unmasked("X", X), None, 0
+        """Return X as `Sequences`, unscaled, with NaN for gaps where they are filled.
+
+        With reset take down what it looks like.
+        """
+        gaps = self.missing == "forward" if reset else self.filling_ is not None
+        names, axes = columns("X", list(X)) if checks.is_list_of_series(X) else None, 0
+        X = checks.without_masks("X", X, gaps=gaps)
         if isinstance(X, Sequences):  # windows of a forecaster, which share their rows
             x = X
         elif checks.is_list_of_series(X):
-            names = columns("X", list(X))
-            rows, lengths = checks.series_list("X", X)
+            rows, lengths = checks.series_list("X", X, gaps=gaps)
             x = Sequences.of(rows.reshape(len(rows), -1), lengths)
         elif (axes := len(checks.shape("X", X))) == 3:
-            x = _of_array(checks.array_3d("X", X))
+            x = _of_array(checks.array_3d("X", X, gaps=gaps))
         elif axes > 3:
             raise ValueError(f"X must have {checks.FORMS}, got shape {checks.shape('X', X)}")
         elif reset or self._table:  # a column is a step, and there must be as many as at first
-            array = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32])
+            array = validate_data(
+                self, X, reset=reset, dtype=[np.float64, np.float32],
+                ensure_all_finite="allow-nan",
+            )  # fmt: skip
             self._table = True
-            return _of_array(array[:, :, None])
+            return _of_array((array if gaps else checks.complete("X", array))[:, :, None])
         else:
-            x = _of_array(checks.table("X", X))
+            x = _of_array(checks.table("X", X, gaps=gaps))
         features = x.rows.shape[1]
         if reset:
             self._table, self.n_features_in_ = False, features
@@ -195,8 +206,13 @@ class RNNEstimator(BaseEstimator):
 
     def _scaled(self, x: Sequences) -> Sequences:
         """Return series as the network reads them: scaled, and cut into patches."""
-        rows = (x.rows - self.x_mean_) / self.x_scale_
-        scaled = Sequences(checks.in_dtype("X", rows, self.rnn_.dtype), x.starts, x.lengths)
+        dtype, rows, marks = self.rnn_.dtype, x.rows, None
+        if self.filling_ is not None:
+            rows, marks = self.filling_.fill(x)
+        rows = checks.in_dtype("X", (rows - self.x_mean_) / self.x_scale_, dtype)
+        if marks is not None and marks.shape[1]:
+            rows = np.concatenate((rows, marks.astype(dtype)), axis=1)
+        scaled = Sequences(rows, x.starts, x.lengths)
         return Patches(self.patch_size_, self.patch_stride_).cut(scaled)
 
     def _networks(self, loss: Loss | None = None) -> list[Network]:
@@ -231,8 +247,11 @@ class RNNEstimator(BaseEstimator):
         raise NotImplementedError
 
     def _target_weights(self, target: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
-        """Return weights of targets, (N,) or (R,), with what their values add to them."""
-        return weights
+        """Return weights of targets, (N, 1) or (R, 1), with what their values add to them.
+
+        (N, K) or (R, K) where some of several targets are missing.
+        """
+        raise NotImplementedError
 
     def _measure_constants(self, target: np.ndarray, weights: np.ndarray | None) -> None:
         """Scale targets that were constant at first by what they are where a fit goes on."""
@@ -242,7 +261,7 @@ class RNNEstimator(BaseEstimator):
         raise NotImplementedError
 
     def _scaled_target(self, target: np.ndarray) -> np.ndarray:
-        """Return targets as the readout is to meet them."""
+        """Return targets as the readout is to meet them, 0 where they are missing."""
         raise NotImplementedError
 
     def _outputs(self) -> int:
@@ -250,7 +269,7 @@ class RNNEstimator(BaseEstimator):
         raise NotImplementedError
 
     def _score(self, target: np.ndarray, readout: np.ndarray, weights: np.ndarray | None) -> float:
-        """Validation score."""
+        """Validation score, with weights as those of targets."""
         raise NotImplementedError
 
     def fit(
@@ -284,8 +303,9 @@ class RNNEstimator(BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If a parameter or an argument is not as described, or the checkpoint is another
-            training's. The estimator is then what it was before.
+            If a parameter or an argument is not as described, a feature or a target has no value
+            at all, or the checkpoint is another training's. The estimator is then what it was
+            before.
         OSError
             If the checkpoint can't be written.
         RuntimeError
@@ -381,7 +401,7 @@ class RNNEstimator(BaseEstimator):
             network, settings, rng, history,
             None if other is None else self._validation(network, *other),
             early_stopping=self.early_stopping, constant=constant, only=only,
-            by_loss=other is not None and not self._is_scored(other[1]),
+            by_loss=other is not None and not self._is_scored(other[1], other[2]),
         )  # fmt: skip
 
     def _loss_of_a_constant(
@@ -447,14 +467,25 @@ class RNNEstimator(BaseEstimator):
     ) -> tuple[Sequences, np.ndarray, np.ndarray | None]:
         """Check X, y and weights, and measure them where this is no continuation.
 
-        Series that weigh nothing are left out. Weights come as those of targets, (N, 1) or (R, 1).
+        Series that weigh nothing, or have no target, are left out. Weights come as those of
+        targets, (N, 1) or (R, 1), or (N, K) or (R, K) where some of several targets are missing.
         """
+        gaps = self.missing == "forward"
+        if going_on and gaps != (self.filling_ is not None):
+            raise ValueError(
+                f"missing must stay what it was in the first fit, got {self.missing!r}"
+            )
         x = self._series(X, reset=not going_on)
-        rows, form = checks.target(y, x, labels=self._labels)
+        rows, form = checks.target(y, x, labels=self._labels, gaps=gaps)
         weights = checks.sample_weight(sample_weight, len(x))
-        if weights is not None and not weights.all():
-            keep = np.flatnonzero(weights)
-            weights, some = weights[keep], x[keep]
+        counts = checks.with_target(rows, x, form)
+        if weights is not None:
+            if not weights[counts].any():
+                raise ValueError("sample_weight must not be zero for all series that have a target")
+            counts &= weights > 0
+        if not counts.all():
+            keep = np.flatnonzero(counts)
+            weights, some = None if weights is None else weights[keep], x[keep]
             rows = rows[some.index if form.steps else keep]
             x = Sequences.of(x.rows[some.index], some.lengths)
         of_steps = None if weights is None else np.repeat(weights, x.lengths)
@@ -463,12 +494,15 @@ class RNNEstimator(BaseEstimator):
         if going_on:
             self._measure_constants(target, of_targets)
         else:
-            self.x_mean_, scale = self._spread(x.rows, of_steps)
+            self.filling_, filled = None, x.rows
+            if gaps:
+                self.filling_ = Filling.of(x.rows, of_steps)
+                filled = self.filling_.fill(x)[0]
+            self.x_mean_, scale = self._spread(filled, of_steps)
             self.x_scale_ = units(scale)
             patches = Patches.of(None if form.steps else self.patch, x.lengths)
             self.patch_size_, self.patch_stride_ = patches.size, patches.stride
-        of_targets = self._target_weights(target, of_targets)
-        return x, target, None if of_targets is None else of_targets[:, None]
+        return x, target, self._target_weights(target, of_targets)
 
     def _take_in_validation(self, data: Any) -> Validation:
         """Check validation data, which must look like what is trained on."""
@@ -478,14 +512,13 @@ class RNNEstimator(BaseEstimator):
             )
         try:
             x = self._series(data[0], reset=False)
-            rows, form = checks.target(data[1], x, labels=self._labels)
+            gaps = self.filling_ is not None
+            rows, form = checks.target(data[1], x, labels=self._labels, gaps=gaps)
+            count = int((~missing.absent(rows)).sum(axis=0).max())
+            if not self._labels and count < 2:
+                raise ValueError(f"y must have two targets at least, as R² needs, got {count}")
             target = self._target(rows, form, None, reset=False)
-            if not self._labels and len(target) < 2:
-                raise ValueError(
-                    f"y must have two targets at least, as R² needs, got {len(target)}"
-                )
-            weights = self._target_weights(target, None)
-            return x, target, None if weights is None else weights[:, None]
+            return x, target, self._target_weights(target, None)
         except (TypeError, ValueError) as error:
             raise type(error)(f"in validation_data, {error}") from error
 
@@ -499,7 +532,7 @@ class RNNEstimator(BaseEstimator):
 
     def _build(self, rngs: list[np.random.Generator], going_on: bool) -> None:
         """Make new networks, one for each source of random numbers, or go on with the old ones."""
-        inputs = len(self.x_mean_) * self.patch_size_
+        inputs = self._inputs() * self.patch_size_
         shape = (inputs, self.hidden_size, self.num_layers, self.nonlinearity)
         dtype = np.dtype(np.float64 if self.solver == "lbfgs" else self.dtype)
         both = self._both_directions()
@@ -532,6 +565,10 @@ class RNNEstimator(BaseEstimator):
                 "so must partial_fit"
             )
 
+    def _inputs(self) -> int:
+        """How many numbers a step has as the network reads it."""
+        return len(self.x_mean_) + (0 if self.filling_ is None else len(self.filling_.marked))
+
     def _go_on_with(self, rngs: list[np.random.Generator]) -> None:
         """Give the networks their dropout and sources of random numbers: nothing is refused now."""
         for (rnn, _), rng in zip(self.members_, rngs, strict=True):
@@ -563,7 +600,7 @@ class RNNEstimator(BaseEstimator):
     def _stratified(self) -> bool:
         return False
 
-    def _is_scored(self, target: np.ndarray) -> bool:
+    def _is_scored(self, target: np.ndarray, weights: np.ndarray | None) -> bool:
         """Whether the score tells predictions of these targets apart."""
         return True
 
@@ -571,7 +608,7 @@ class RNNEstimator(BaseEstimator):
         self, network: Network, x: Sequences, target: np.ndarray, weights: np.ndarray | None
     ) -> Callable[[], tuple[float, float]]:
         """Score and loss of a network on series that it isn't trained on."""
-        shares = None if weights is None else checks.shares(weights[:, 0])
+        shares = None if weights is None else checks.shares(weights)
 
         def judged() -> tuple[float, float]:
             readout = network.predict(x)
@@ -650,6 +687,7 @@ class RNNEstimator(BaseEstimator):
         check_is_fitted(self)
         params = self._plain_params() | {"checkpoint": None} | self._made_with()
         params["n_members"] = len(self.members_)
+        params["missing"] = "error" if self.filling_ is None else "forward"
         if not isinstance(params["random_state"], (int, type(None))):
             params["random_state"] = None
         config = {
@@ -671,6 +709,8 @@ class RNNEstimator(BaseEstimator):
                 for history in self._histories[1:]
             ],
         }
+        if self.filling_ is not None:
+            config["filling"] = self.filling_.describe()
         tensors = {name: getattr(self, name) for name in self._arrays}
         for prefix, layer in (("rnn.", self.rnn_), ("head.", self.head_)):
             tensors |= {prefix + name: value for name, value in layer.state_dict().items()}
@@ -721,12 +761,16 @@ class RNNEstimator(BaseEstimator):
         model._form = TargetForm(**config["target"])
         for name, value in dataclasses.asdict(model._form).items():
             validation.flag(f"target[{name!r}]", value)
+        model.n_features_in_ = validation.positive_int("n_features_in", config["n_features_in"])
+        features = 1 if model._table else model.n_features_in_
+        model.filling_ = Filling.build(config.get("filling"), features)
+        if (model.filling_ is None) != (model.missing == "error"):
+            raise ValueError(f"filling must go with missing={model.missing!r}")
         for name, value in model._made_with().items():
             if getattr(model, name) != value:
                 raise ValueError(
                     f"{name} must be that of the network, {value!r}, got {getattr(model, name)!r}"
                 )
-        model.n_features_in_ = validation.positive_int("n_features_in", config["n_features_in"])
         names = config["feature_names_in"]
         if names is not None:
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -734,7 +778,6 @@ class RNNEstimator(BaseEstimator):
             if len(names) != model.n_features_in_:
                 raise ValueError(f"feature_names_in must be {model.n_features_in_} names")
             model.feature_names_in_ = np.array(names, object)
-        features = 1 if model._table else model.n_features_in_
         patch = config["patch"]
         if not isinstance(patch, list) or len(patch) != 2:
             raise ValueError(f"patch must be a size and a stride, got {patch!r}")
@@ -750,7 +793,7 @@ class RNNEstimator(BaseEstimator):
         fits = head.in_features == rnn.hidden_size * (2 if rnn.bidirectional else 1)
         if not fits or rnn.dtype != head.dtype or rnn.batch_first:
             raise ValueError(f"{head!r} must fit on {rnn!r}")
-        if rnn.input_size != features * size:
+        if rnn.input_size != model._inputs() * size:
             raise ValueError(
                 f"{rnn!r} must fit n_features_in = {model.n_features_in_} and patches of {size}"
             )

@@ -17,12 +17,13 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from .. import validation
+from . import missing
 from .sequences import Sequences
 from .training import History, Settings
 
 RATES = ("constant", "cosine", "plateau")
 # What parameters were before there were any, in files and in estimators that don't have them.
-BEFORE = {"patch": None, "n_members": 1, "learning_rate": "constant"}
+BEFORE = {"patch": None, "n_members": 1, "learning_rate": "constant", "missing": "error"}
 LOSSES = ("squared_error", "absolute_error", "huber", "quantile")
 SOLVERS = ("adam", "sgd", "rmsprop", "lbfgs")
 POOLINGS = ("last", "mean", "max")
@@ -49,6 +50,7 @@ def settings(parameters: Mapping[str, Any]) -> Settings:
         validation.flag("bidirectional", both)
     if "loss" in parameters:
         loss(get("loss"), get("quantiles"))
+    validation.choice("missing", get("missing"), missing.CHOICES)
     validation.choice("nonlinearity", get("nonlinearity"), validation.NONLINEARITIES)
     validation.choice("pooling", get("pooling"), POOLINGS)
     solver = validation.choice("solver", get("solver"), SOLVERS)
@@ -173,14 +175,21 @@ def is_list_of_series(value: Any) -> bool:
     return len(value) > 0 and all(len(getattr(entry, "shape", ())) > 0 for entry in value)
 
 
-def series_list(name: str, value: Any, *, labels: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def without_masks(name: str, value: Any, *, gaps: bool) -> Any:
+    """Return what is given with NaN for what is missing; masks are refused where no gaps may be."""
+    return missing.opened(value if gaps else validation.unmasked(name, value))
+
+
+def series_list(
+    name: str, value: Any, *, labels: bool = False, gaps: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows (R, F) of a list of arrays, (R,) where they have one axis, and their lengths.
 
     Raises
     ------
     TypeError, ValueError
         If they are neither all (T_i,) nor all (T_i, F) with one F and at least one step, or, but
-        for labels, an entry is no finite number.
+        for labels, an entry is no finite number, nor NaN where there may be gaps.
     """
     arrays = [np.asarray(entry) for entry in value]
     first = arrays[0].shape
@@ -195,19 +204,38 @@ def series_list(name: str, value: Any, *, labels: bool = False) -> tuple[np.ndar
     rows = np.concatenate(arrays)
     if not labels:
         try:
-            rows = numbers(name, rows)
+            rows = numbers(name, rows, gaps=gaps)
         except ValueError:
             for k, array in enumerate(arrays):  # which of them it is
-                numbers(f"{name}[{k}]", array)
+                numbers(f"{name}[{k}]", array, gaps=gaps)
             raise
     return rows, np.array([len(array) for array in arrays])
 
 
-def numbers(name: str, value: Any) -> np.ndarray:
-    """Return an array of finite numbers, in float64 where it isn't float32."""
-    return check_array(
-        value, dtype=[np.float64, np.float32], ensure_2d=False, allow_nd=True, input_name=name
-    )
+FILLED = {
+    "X": '; missing="forward" carries the last value forward',
+    "y": '; missing="forward" leaves targets that are missing out of the loss',
+}
+
+
+def numbers(name: str, value: Any, *, gaps: bool = False) -> np.ndarray:
+    """Return an array of finite numbers, or NaN for gaps, in float64 where it isn't float32."""
+    array = check_array(
+        value, dtype=[np.float64, np.float32], ensure_2d=False, allow_nd=True, input_name=name,
+        ensure_all_finite="allow-nan",
+    )  # fmt: skip
+    return array if gaps else complete(name, array)
+
+
+def complete(name: str, array: np.ndarray) -> np.ndarray:
+    """Return an array in which nothing is missing."""
+    if count := np.count_nonzero(gaps := np.isnan(array)):
+        where = ", ".join(map(str, np.argwhere(gaps)[0].tolist()))
+        raise ValueError(
+            f"{name} contains NaN, {count} in all, the first at index {where}"
+            + FILLED.get(name.partition("[")[0], "")
+        )
+    return array
 
 
 def plain(name: str, value: Any) -> np.ndarray:
@@ -222,9 +250,9 @@ def plain(name: str, value: Any) -> np.ndarray:
         ) from error
 
 
-def table(name: str, value: Any) -> np.ndarray:
-    """Return a table (N, T), a column a time step, as an array (N, T, 1) of finite numbers."""
-    array = numbers(name, value)
+def table(name: str, value: Any, *, gaps: bool = False) -> np.ndarray:
+    """Return a table (N, T), a column a time step, as an array (N, T, 1), as `numbers` does."""
+    array = numbers(name, value, gaps=gaps)
     if array.ndim != 2:
         way = one_series(value) if array.ndim == 1 else ""
         raise ValueError(f"{name} must have {FORMS}, got shape {array.shape}{way}")
@@ -241,9 +269,9 @@ def one_series(value: Any) -> str:
     return f"; for one series pass {'X[None]' if isinstance(value, np.ndarray) else '[X]'}"
 
 
-def array_3d(name: str, value: Any) -> np.ndarray:
-    """Return an array (N, T, F) of finite numbers."""
-    array = numbers(name, value)
+def array_3d(name: str, value: Any, *, gaps: bool = False) -> np.ndarray:
+    """Return an array (N, T, F), as `numbers` does."""
+    array = numbers(name, value, gaps=gaps)
     validation.not_empty(name, array)
     return array
 
@@ -397,13 +425,17 @@ class TargetForm:
         return values.reshape(len(x), -1, *values.shape[1:])
 
 
-def target(y: Any, x: Sequences, *, labels: bool) -> tuple[np.ndarray, TargetForm]:
+def target(
+    y: Any, x: Sequences, *, labels: bool, gaps: bool = False
+) -> tuple[np.ndarray, TargetForm]:
     """Return targets as rows, (N, K) or with one for each step (R, K), and the form they had.
 
     Parameters
     ----------
     labels : bool
         Whether they are labels of any type, K = 1, or numbers.
+    gaps : bool
+        Whether numbers may be missing: they are NaN then. Labels never are.
 
     Raises
     ------
@@ -414,10 +446,10 @@ def target(y: Any, x: Sequences, *, labels: bool) -> tuple[np.ndarray, TargetFor
         raise ValueError(
             "This estimator requires y to be passed, but the target y is None."
         )  # the words that scikit-learn looks for
-    y = validation.unmasked("y", y)
+    y = validation.unmasked("y", y) if labels else without_masks("y", y, gaps=gaps)
     if is_list_of_series(y):
         check_consistent_length(x.lengths, y)
-        rows, lengths = series_list("y", y, labels=labels)
+        rows, lengths = series_list("y", y, labels=labels, gaps=gaps)
         if (lengths != x.lengths).any():
             k = int(np.argmax(lengths != x.lengths))
             raise ValueError(
@@ -428,7 +460,7 @@ def target(y: Any, x: Sequences, *, labels: bool) -> tuple[np.ndarray, TargetFor
     else:
         if isinstance(y, (list, tuple)):
             y = plain("y", y)
-        array = np.asarray(y) if labels else numbers("y", y)
+        array = np.asarray(y) if labels else numbers("y", y, gaps=gaps)
         if array.ndim == 3:
             validation.not_empty("y", array)
             check_consistent_length(x.lengths, array)
@@ -441,7 +473,7 @@ def target(y: Any, x: Sequences, *, labels: bool) -> tuple[np.ndarray, TargetFor
         elif labels:
             array = column_or_1d(array, warn=True)
             if array.dtype.kind == "f":
-                numbers("y", array)
+                numbers("y", array, gaps=True)
             check_consistent_length(x.lengths, array)
             rows, form = array[:, None], TargetForm(steps=False, flat=True)
         elif array.ndim in (1, 2):
@@ -455,4 +487,26 @@ def target(y: Any, x: Sequences, *, labels: bool) -> tuple[np.ndarray, TargetFor
             )
     if labels and rows.shape[1] != 1:
         raise ValueError(f"y must have one label a step, got {rows.shape[1]}")
+    if labels and (count := np.count_nonzero(none := missing.absent(rows))):
+        raise ValueError(
+            f"y must have a label everywhere, got NaN or None instead of {count}, the first at "
+            f"place {int(np.argmax(none))}; leave these series out, or give them a label of their "
+            "own"
+        )
     return rows, form
+
+
+def with_target(rows: np.ndarray, x: Sequences, form: TargetForm) -> np.ndarray:
+    """Which series have a target that is not missing, (N,), of rows (N, K) or (R, K).
+
+    Raises
+    ------
+    ValueError
+        If none has.
+    """
+    known = ~missing.absent(rows).all(axis=1)
+    if form.steps:
+        known = np.logical_or.reduceat(known, x.starts)
+    if not known.any():
+        raise ValueError("y must have a target that is not missing, got none")
+    return known

@@ -84,7 +84,7 @@ class Network:
             Steps through which gradients flow back, of every series counted from its end. States
             are carried on from chunk to chunk. Without pooling each chunk has a loss of its own.
         weights : ndarray, shape (len(x), 1) or (R, 1), optional
-            Of the targets.
+            Of the targets; (len(x), K) or (R, K) where some of several are missing.
 
         Yields
         ------

@@ -2,7 +2,8 @@
 
 A batch is small and its loss is asked for thousands of times, so nothing is checked here. Each is
 called as (prediction, target, weights) and returns (value, gradient); weights are (M, 1), one a
-row of the prediction, or None where all are alike.
+row of the prediction, (M, K) where some of several targets are missing, or None where all are
+alike.
 
 Symbols: M rows, K targets, C classes, Q quantiles.
 """
@@ -75,6 +76,8 @@ class Quantile:
         d = np.subtract(np.repeat(target, len(self.levels), axis=1), prediction, dtype=np.float64)
         loss = np.maximum(q * d, (q - 1) * d)
         slope = np.where(d > 0, -q, np.where(d < 0, 1 - q, 0.0))
+        if weights is not None and weights.shape[1] > 1:
+            weights = np.repeat(weights, len(self.levels), axis=1)
         return _mean(loss, slope, weights, prediction.dtype)
 
 

@@ -173,9 +173,13 @@ def units(scale: np.ndarray) -> np.ndarray:
 def weighted_quantiles(
     rows: np.ndarray, weights: np.ndarray, levels: tuple[float, ...]
 ) -> np.ndarray:
-    """Quantiles of each column (K,), at which so much of the weight is reached, shape (Q, K)."""
+    """Quantiles of each column (K,), at which so much of the weight is reached, shape (Q, K).
+
+    Weights are (R,), or (R, K) where each column has its own.
+    """
     order = np.argsort(rows, axis=0)
-    reached = np.cumsum(weights[order], axis=0) / weights.sum()
+    weights = np.broadcast_to(weights.reshape(len(rows), -1), rows.shape)
+    reached = np.cumsum(np.take_along_axis(weights, order, 0), axis=0) / weights.sum(axis=0)
     found = np.empty((len(levels), rows.shape[1]))
     for q, level in enumerate(levels):
         first = np.argmax(reached >= level - 1e-12, axis=0)

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import validation
 from . import checks, objectives, wording
+from . import missing as gaps
 from .base import RNNEstimator, has_epochs
 from .objectives import Loss
 from .sequences import Sequences, units, weighted_quantiles
@@ -33,6 +34,10 @@ EXPECTED_FAILED_CHECKS: dict[str, dict[str, str]] = {
 }
 """Checks of scikit-learn that contradict what is done: class name -> {check: reason}."""
 
+_NO_LABELS = "y must have all labels."
+_NO_TARGETS = """Targets that are missing count in neither loss
+        nor score."""
+
 
 class RNNClassifier(ClassifierMixin, RNNEstimator):
     __doc__ = f"""Elman recurrent network that classifies series, or their steps.
@@ -42,7 +47,7 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
     y holds a label a series: strings, numbers or whatever can be sorted. A list of arrays (T_i,) is
     a label for every step, and `predict` returns such a list.
 
-    {wording.PARAMETERS.format(also="").rstrip()}
+    {wording.PARAMETERS.format(also="", missing=_NO_LABELS).rstrip()}
     class_weight : dict, "balanced" or None, default None
         What each class counts in the loss, beside sample_weight; a class that a dict leaves out
         counts 1. "balanced" lets all classes count alike: n / (n_classes · series of the class),
@@ -68,6 +73,8 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
     J. L. Elman, "Finding structure in time", Cognitive Science 14(2), 1990.
 
     {wording.PATCHES}
+
+    {wording.MISSING}
 
     Examples
     --------
@@ -114,6 +121,7 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
         patch: int | Literal["auto"] | None = "auto",
         n_members: int = 1,
         learning_rate: Literal["constant", "cosine", "plateau"] = "constant",
+        missing: Literal["error", "forward"] = "error",
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
     ) -> None:
         super().__init__(
@@ -121,7 +129,7 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
             solver, alpha, batch_size, learning_rate_init, max_iter, shuffle, clip_norm,
             truncation, early_stopping, validation_fraction, n_iter_no_change, tol,
             standardize, warm_start, random_state, verbose, dtype, checkpoint, patch,
-            n_members, learning_rate,
+            n_members, learning_rate, missing,
         )  # fmt: skip
         self.class_weight = class_weight
 
@@ -170,9 +178,9 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
     def _target_weights(self, target: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
         each = checks.class_weights(self.class_weight, self.classes_, target, weights)
         if each is None:
-            return weights
+            return None if weights is None else weights[:, None]
         if weights is None:
-            return each[target]
+            return each[target][:, None]
         with np.errstate(over="ignore"):
             found = each[target] * weights
         if not np.isfinite(found).all():
@@ -180,7 +188,7 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
                 "class_weight times sample_weight must be finite, got sample_weight up to "
                 f"{weights.max():g}"
             )
-        return found
+        return found[:, None]
 
     def _constants(self, target: np.ndarray, weights: np.ndarray | None) -> list[np.ndarray]:
         found = np.bincount(target, None if weights is None else weights[:, 0], self._outputs())
@@ -272,7 +280,8 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
         return [np.frombuffer(json.dumps(self.classes_.tolist(), default=str).encode(), np.uint8)]
 
     def _score(self, target: np.ndarray, readout: np.ndarray, weights: np.ndarray | None) -> float:
-        return float(np.average(readout.argmax(axis=1) == target, weights=weights))
+        right = readout.argmax(axis=1) == target
+        return float(np.average(right, weights=None if weights is None else weights[:, 0]))
 
     def _probabilities(self, X: Any) -> tuple[np.ndarray, Sequences]:
         """Return the mean of the members' probabilities as rows, (N, C) or (R, C)."""
@@ -350,6 +359,29 @@ def middle(levels: tuple[float, ...]) -> int:
     return int(np.argmin(np.abs(np.array(levels) - 0.5)))
 
 
+def _r2(
+    target: np.ndarray,
+    prediction: np.ndarray,
+    weights: np.ndarray | None = None,
+    known: np.ndarray | None = None,
+) -> float:
+    """R² of predictions (M, K) with weights (M,), the mean over targets of which two are known.
+
+    0 where there is none of these.
+    """
+    if known is not None:
+        found = [
+            _r2(target[here, k : k + 1], prediction[here, k : k + 1],
+                None if weights is None else weights[here])
+            for k, here in enumerate(known.T)
+            if np.count_nonzero(here) > 1
+        ]  # fmt: skip
+        return float(np.mean(found)) if found else 0.0
+    # a target that is the same everywhere has a variance of 0, and not of its mean's rounding
+    same = np.where((target == target[0]).all(axis=0), target[0], 0)
+    return float(r2_score(target - same, prediction - same, sample_weight=weights))
+
+
 def _has_quantiles(estimator: RNNRegressor) -> bool:
     """Whether quantiles are what is predicted."""
     if estimator.loss != "quantile":
@@ -366,13 +398,14 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
     for every step, as an array (n_samples, n_timesteps, n_targets) or a list of arrays
     (T_i, n_targets) or (T_i,). `predict` returns that form.
 
-    {wording.PARAMETERS.format(also=", and each target").rstrip()}
+    {wording.PARAMETERS.format(also=", and each target", missing=_NO_TARGETS).rstrip()}
     loss : {{"squared_error", "absolute_error", "huber", "quantile"}} or callable
         What is minimised, of scaled targets; default "squared_error". "huber" is squared up to 1,
         which is a standard deviation, and absolute beyond. "quantile" is the pinball loss of all
         `quantiles`; `predict` then gives that nearest to the median, and `predict_quantiles` all.
         A callable takes prediction and target (M, n_targets) and weights (M, 1) or None, and
-        returns value and gradient, as those of `numba_rnn.losses` do.
+        returns value and gradient, as those of `numba_rnn.losses` do. Where some of several targets
+        are missing, weights are (M, n_targets).
         With checkpoint it must be one that its module has by its name, so no lambda.
     quantiles : sequence of float, default (0.1, 0.5, 0.9)
         Between 0 and 1, rising; for loss="quantile".
@@ -399,6 +432,8 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
     J. L. Elman, "Finding structure in time", Cognitive Science 14(2), 1990.
 
     {wording.PATCHES}
+
+    {wording.MISSING}
 
     P. J. Werbos, "Backpropagation through time: what it does and how to do it", Proceedings of the
     IEEE 78(10), 1990.
@@ -449,6 +484,7 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
         patch: int | Literal["auto"] | None = "auto",
         n_members: int = 1,
         learning_rate: Literal["constant", "cosine", "plateau"] = "constant",
+        missing: Literal["error", "forward"] = "error",
         loss: Literal["squared_error", "absolute_error", "huber", "quantile"] | Loss = (
             "squared_error"
         ),
@@ -459,7 +495,7 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
             solver, alpha, batch_size, learning_rate_init, max_iter, shuffle, clip_norm,
             truncation, early_stopping, validation_fraction, n_iter_no_change, tol,
             standardize, warm_start, random_state, verbose, dtype, checkpoint, patch,
-            n_members, learning_rate,
+            n_members, learning_rate, missing,
         )  # fmt: skip
         self.loss = loss
         self.quantiles = quantiles
@@ -487,8 +523,13 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
         reset: bool,
     ) -> np.ndarray:
         if reset:
+            if (empty := gaps.absent(rows).all(axis=0)).any():
+                raise ValueError(
+                    "y must have a value of each target, got none of target "
+                    f"{int(np.argmax(empty))}; leave it out"
+                )
             self._form, self.quantiles_ = form, self._levels()
-            self.y_mean_, self.y_scale_ = self._spread(rows, weights)
+            self.y_mean_, self.y_scale_ = self._spread_of_known(rows, weights)
         elif (form.steps, rows.shape[1]) != (self._form.steps, len(self.y_mean_)):
             raise ValueError("y must have the form that it had at first")
         elif self.quantiles_ != self._levels():
@@ -498,14 +539,37 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
             )
         return rows
 
+    def _spread_of_known(
+        self, rows: np.ndarray, weights: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`_spread` of targets that are not missing; NaN where all are."""
+        absent = gaps.absent(rows)
+        if not absent.any():
+            return self._spread(rows, weights)
+        found = np.full((2, rows.shape[1]), np.nan)
+        for k, known in enumerate(~absent.T):
+            if known.any():
+                own = None if weights is None else weights[known]
+                found[:, k] = np.ravel(self._spread(rows[known, k : k + 1], own))
+        return found[0], found[1]
+
     def _measure_constants(self, target: np.ndarray, weights: np.ndarray | None) -> None:
-        if (constant := self.y_scale_ == 0).any():
-            mean, scale = self._spread(target, weights)
+        constant = (self.y_scale_ == 0) & ~gaps.absent(target).all(axis=0)
+        if constant.any():
+            mean, scale = self._spread_of_known(target, weights)
             self.y_mean_ = np.where(constant, mean, self.y_mean_)
             self.y_scale_ = np.where(constant, scale, self.y_scale_)
 
+    def _target_weights(self, target: np.ndarray, weights: np.ndarray | None) -> np.ndarray | None:
+        weights = None if weights is None else weights[:, None]
+        if not (absent := gaps.absent(target)).any():
+            return weights
+        return np.where(absent, 0.0, 1.0 if weights is None else weights)
+
     def _constants(self, target: np.ndarray, weights: np.ndarray | None) -> list[np.ndarray]:
-        weights = np.ones(len(target)) if weights is None else weights[:, 0]
+        weights = np.ones((len(target), 1)) if weights is None else weights
+        # of a target that is missing everywhere, where a fit goes on, any number will do
+        weights = np.broadcast_to(np.where(weights.any(axis=0), weights, 1), target.shape)
         if (levels := self._levels()) is not None:
             return [weighted_quantiles(target, weights, levels).T.ravel()]
         middle = weighted_quantiles(target, weights, (0.5,))[0]
@@ -573,18 +637,24 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
 
     def _scaled_target(self, target: np.ndarray) -> np.ndarray:
         scaled = (target - self.y_mean_) / units(self.y_scale_)
+        scaled[gaps.absent(target)] = 0
         return checks.in_dtype("y", scaled, self.rnn_.dtype)
 
-    def _is_scored(self, target: np.ndarray) -> bool:
-        return bool((target != target[0]).any())  # or else R² is 0, whatever is predicted
+    def _is_scored(self, target: np.ndarray, weights: np.ndarray | None) -> bool:
+        known = np.broadcast_to(True if weights is None else weights > 0, target.shape)
+        # or else R² is 0, whatever is predicted
+        return any(
+            bool((one != one[0]).any())
+            for one in (target[here, k] for k, here in enumerate(known.T))
+            if one.size
+        )
 
     def _score(self, target: np.ndarray, readout: np.ndarray, weights: np.ndarray | None) -> float:
         levels = self.quantiles_
         if levels is not None:
             readout = _of_quantiles(readout, levels)[:, :, middle(levels)]
-        # a target that is the same everywhere has a variance of 0, and not of its mean's rounding
-        same = np.where((target == target[0]).all(axis=0), target[0], 0)
-        return float(r2_score(target - same, readout - same, sample_weight=weights))
+        known = None if weights is None or weights.all() else weights > 0
+        return _r2(target, readout, None if weights is None else weights.max(axis=1), known)
 
     def _quantiles(self, X: Any, levels: tuple[float, ...]) -> tuple[np.ndarray, Sequences]:
         """Return quantiles, in their order, as rows, (N, K, Q) or (R, K, Q)."""
@@ -657,9 +727,16 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
         Returns
         -------
         float
-            Mean over the targets where there are several.
+            Mean over the targets where there are several; over those of which two values at least
+            are known, where some are missing.
         """
         values, x = self._numbers(X)
         weights = self._score_weights(sample_weight, x)
-        truth, _ = checks.target(y, x, labels=False)
-        return float(r2_score(truth, values, sample_weight=weights))
+        truth, _ = checks.target(y, x, labels=False, gaps=self.filling_ is not None)
+        if not (absent := gaps.absent(truth)).any():
+            return float(r2_score(truth, values, sample_weight=weights))
+        if weights is not None:
+            absent |= weights[:, None] == 0
+        if (count := int((~absent).sum(axis=0).max())) < 2:
+            raise ValueError(f"y must have two targets at least, as R² needs, got {count}")
+        return _r2(truth, values, weights, ~absent)

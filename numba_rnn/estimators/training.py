@@ -220,6 +220,7 @@ class Training:
         x : Sequences
         target : ndarray, shape (len(x), ...) or, for every step on its own, (R, ...)
         weights : ndarray, shape (len(x), 1) or (R, 1), optional
+            (len(x), K) or (R, K) where some of several targets are missing.
 
         Returns
         -------
@@ -349,18 +350,22 @@ class Training:
     ) -> float:
         """Add the gradient of alpha / (2 · series) · |w|² over weights, not biases; return that.
 
-        Series count by what they weigh, where they weigh something.
+        Series count by what they weigh, where they weigh something: by the mean over their targets,
+        of which those that weigh nothing are not there.
         """
         if self.settings.alpha == 0:
             return 0.0
         if weights is None:
             count = len(series)
-        elif self.network.pooling is not None:
-            count = float(weights[places].sum())
-        else:  # what the steps of each weigh on average
-            count = float(
-                np.sum(weights[series.index, 0] / np.repeat(series.lengths, series.lengths))
-            )
+        else:
+            if self.network.pooling is not None:
+                own = weights[places]
+                total, known = own.sum(axis=1), np.count_nonzero(own, axis=1)
+            else:
+                own, starts = weights[series.index], np.cumsum(series.lengths) - series.lengths
+                total = np.add.reduceat(own.sum(axis=1), starts)
+                known = np.add.reduceat(np.count_nonzero(own, axis=1), starts)
+            count = float(np.sum(total / np.maximum(known, 1)))
         factor = self.settings.alpha / count
         w = np.where(self._decayed, self.network.weights, 0)
         grads += w.dtype.type(factor) * w

@@ -90,6 +90,11 @@ PARAMETERS = """Parameters
         "cosine" goes from learning_rate_init to almost 0 over max_iter epochs, half a wave of a
         cosine; "plateau" halves it after every 5 epochs in a row without a gain of tol. Not with
         "lbfgs".
+    missing : {{"error", "forward"}}, default "error"
+        What NaN, None, pandas' NA and masked entries are: an error, or values that are missing.
+        With "forward" the last value of the feature is carried forward, before any its mean in
+        `fit` stands, and each feature that had gaps in `fit` has an indicator beside it, which
+        tells the network where they are. {missing}
 """
 
 ATTRIBUTES = """n_features_in_ : int
@@ -113,6 +118,9 @@ ATTRIBUTES = """n_features_in_ : int
         All networks.
     patch_size_, patch_stride_ : int
         Steps of a patch, and from the beginning of one to that of the next; 1 without patches.
+    filling_ : Filling or None
+        With missing="forward": `start` (F,), the means that stand before the first value, and
+        `marked`, the places of the features with an indicator, which come after the features.
     x_mean_, x_scale_ : ndarray of float64, shape (F,)"""
 
 FORMS = """X is an array (n_samples, n_timesteps, n_features), a table (n_samples, n_timesteps)
@@ -126,6 +134,10 @@ NOTES = """A series' prediction has the same bits whatever else is predicted wit
     ItalyPowerDemand and JapaneseVowels, and on BasicMotions, ArrowHead, OSULeaf and
     PickupGestureWiimoteZ, of the UCR and UEA archives. Series that are short, or of which only the
     end matters, may want ``patch=None``, ``pooling="last"`` and ``bidirectional=False``."""
+
+MISSING = """Z. Che, S. Purushotham, K. Cho, D. Sontag and Y. Liu, "Recurrent neural networks for
+    multivariate time series with missing values", Scientific Reports 8, 6085, 2018: GRU-D, of which
+    missing="forward" is what is left without decays."""
 
 PATCHES = """S. Lin et al., "SegRNN: segment recurrent neural network for long-term time series
     forecasting", arXiv 2308.11200, 2023: steps read in patches."""

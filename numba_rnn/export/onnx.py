@@ -62,8 +62,8 @@ def to_onnx(
     TypeError
         If an argument is not of its type.
     ValueError
-        If initial_state is True for an estimator, or the labels of a classifier have no type in
-        ONNX.
+        If initial_state is True for an estimator, an estimator fills gaps (missing="forward"), or
+        the labels of a classifier have no type in ONNX.
 
     Notes
     -----
@@ -139,6 +139,11 @@ def _estimator(graph: Graph, model: Any, lengths: bool) -> None:
     from ..estimators.supervised import middle
 
     check_is_fitted(model)
+    if model.filling_ is not None:
+        raise ValueError(
+            'missing must be "error" for to_onnx, whose graphs fill no gaps, got a fit with '
+            'missing="forward"; fill them before, or nr.save the model'
+        )
     form, dtype = model._form, model.rnn_.dtype
     x = graph.input("x", np.float64, ["N", "L", len(model.x_mean_)])
     ends = graph.input("lengths", np.int32, ["N"]) if lengths else None
