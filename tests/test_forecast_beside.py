@@ -39,7 +39,7 @@ DAYS = pd.date_range("2024", periods=70, freq="D")
 def test_rows_hold_what_they_should():
     rng = np.random.default_rng(0)
     z, read, x = rng.normal(size=(12, 2)), rng.normal(size=(12, 3)), rng.normal(size=(12, 1))
-    windows, targets = cut([z, z[:8]], [read, read[:8]], [x, x[:8]], 4, 3)
+    windows, targets = cut([z, z[:8]], [z, z[:8]], [read, read[:8]], [x, x[:8]], 4, 3)
     assert len(windows) == len(targets) == (12 - 6) + (8 - 6)
     for n, (begin, end) in enumerate([(k, 12) for k in range(6)] + [(k, 8) for k in range(2)]):
         start = windows.starts[n]

@@ -804,7 +804,7 @@ def test_it_is_better_than_the_baselines_where_there_is_something_to_learn(strat
 
 def test_parameters_are_those_of_the_forecaster_and_of_its_regressor():
     own = ["horizon", "window", "season", "difference_season", "difference", "strategy", "linear"]
-    own += ["calibration_fraction", "regressor", "warm_start", "random_state", "verbose"]
+    own += ["calibration_fraction", "missing", "regressor", "warm_start", "random_state", "verbose"]
     assert list(RNNForecaster.__init__.__annotations__)[:-1] == [*own, "checkpoint"]
     model = RNNForecaster(3, regressor=window_regressor()).set_params(season=12)
     assert {f"regressor__{name}" for name in RNNRegressor().get_params()} < set(model.get_params())
@@ -887,6 +887,7 @@ def test_a_grid_over_the_network():
         (RNNForecaster(3), TypeError, "regressor must be an RNNRegressor"),
         (RNNRegressor, TypeError, "regressor must be an RNNRegressor"),
         (window_regressor(random_state=0), ValueError, "leave random_state at None.*forecaster"),
+        (window_regressor(missing="forward"), ValueError, "leave missing at 'error'"),
         (window_regressor(verbose=1), ValueError, "leave verbose at 0"),
         (window_regressor(warm_start=True), ValueError, "leave warm_start at False"),
         (window_regressor(checkpoint="x"), ValueError, "leave checkpoint at None"),

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import validation
 from . import checks, component, ridge
+from .gaps import Gaps
 from .plan import Plan
 from .series import Form
 from .supervised import RNNRegressor
@@ -48,6 +49,7 @@ def to_tensors(model: RNNForecaster) -> tuple[dict[str, Any], dict[str, np.ndarr
         "targets": model._targets,
         "forms": [form.describe() for form in model._forms],
         "names": model._names,
+        "gaps": None if model._gaps is None else model._gaps.describe(),
     }
     del own["regressor"]
     tensors = {PREFIX + name: value for name, value in tensors.items()}
@@ -100,17 +102,24 @@ def from_tensors(
     lines = len(ridge.views(plan.season)) if plan.linear else 0
     features, past, fixed = (rest[f"{name}_mean_"].size for name in ("x", "x_past", "static"))
     model.n_features_in_ = features
-    inputs = K + past + fixed + 2 * features
+    model._gaps = gaps = Gaps.build(config["gaps"], K, features, past)
+    if (gaps is None) != (model.missing == "error"):
+        raise ValueError(f"gaps must go with missing={model.missing!r}")
+    of_x, of_read = features, past  # with the indicators
+    if gaps is not None:
+        of_x += len(gaps.x.marked)
+        of_read += len(gaps.y) + len(gaps.past.marked)
+    inputs = K + of_read + fixed + 2 * of_x
     if len(regressor.x_mean_) != inputs or len(regressor.y_mean_) != k * K or (features and w < k):
         raise ValueError(f"{regressor.rnn_!r} and {regressor.head_!r} must fit its forecaster")
     shapes = {
         "_values": (count, plan.tail),
-        "_x": (count, plan.tail, features),
-        "_read": (count, plan.tail, past),
+        "_x": (count, plan.tail, of_x),
+        "_read": (count, plan.tail, of_read),
         "_static": (count, fixed),
         "residuals_": (len(rest["residuals_"]), plan.horizon),
         "_deviations": (len(rest["residuals_"]), plan.horizon, len(regressor.quantiles_ or ())),
-        "coefficients_": (lines, 1 + count, w + 2 * (features + fixed) + 1),
+        "coefficients_": (lines, 1 + count, w + 2 * (of_x + fixed) + 1),
     }
     for name, size in (
         ("y", count), ("level", count), ("x", features), ("x_past", past), ("static", fixed)
@@ -118,7 +127,11 @@ def from_tensors(
         shapes |= {f"{name}_mean_": (size,), f"{name}_scale_": (size,)}
     for name, shape in shapes.items():
         array = validation.shaped(name, rest[name], shape, np.dtype(np.float64))
-        setattr(model, name, checks.kept_array(name, array).copy())
+        if name == "residuals_" and gaps is not None:  # of values that are missing
+            checks.kept_array(name, array[~np.isnan(array)])
+        else:
+            checks.kept_array(name, array)
+        setattr(model, name, array.copy())
     model._names = config["names"]
     sizes = {"X": features, "X_past": past, "static": fixed}
     if not isinstance(model._names, dict) or set(model._names) != set(sizes):

@@ -30,6 +30,7 @@ from .backtesting import Backtest, run
 from .base import all_or_nothing
 from .component import window_regressor
 from .differencing import difference
+from .gaps import Gaps, fill
 from .paths import LastSeason, LinearPath, NetworkPath, Past, Scaled
 from .plan import Parts, Plan, divide, resolve
 from .sequences import spread, units
@@ -90,6 +91,12 @@ class RNNForecaster(BaseEstimator):
         linear path is then fitted to all values. Where that is less than two horizons, it is that
         share of the forecasts of a whole horizon. With 0 there are no residuals, and the network
         counts half.
+    missing : {"error", "forward"}, default="error"
+        What is done with NaN, None, pandas' NA and masked entries of y, X and X_past: refuse them,
+        or carry the last value forward, and of y, where it has a season, the last change from
+        season to season; before the first one stands the mean. Beside each column that had gaps in
+        `fit` an indicator says where. What is missing in y is no target, and
+        nothing is measured or judged by it.
     regressor : RNNRegressor, optional
         The network and its training, `window_regressor()` by default, which has 32 units; that
         function makes one with other parameters. A copy is fitted, and reads scaled windows. An
@@ -102,8 +109,8 @@ class RNNForecaster(BaseEstimator):
     warm_start : bool, default=False
         Whether `fit` goes on with the network of the last one, on the same or on other series. They
         are scaled anew, and X, X_past and static as they were, with the same columns; the linear
-        path is fitted anew. This and what follows are the forecaster's to say: the regressor must
-        leave them at their defaults.
+        path is fitted anew. This, what follows and missing are the forecaster's to say: the
+        regressor must leave them at their defaults.
     random_state : int, RandomState instance or None, default=None
         Of the regressor.
     verbose : int, default=0
@@ -121,8 +128,8 @@ class RNNForecaster(BaseEstimator):
         How much the network counts, and the last season repeated; the linear path has the rest.
     coefficients_ : ndarray of float64, shape (views, 1 + n_series, window + 2 (F + S) + 1)
         Of the linear path, the constant last: of the values and, with a season, of their changes
-        from season to season; of all series together first, then of each. F columns of X, S static
-        ones.
+        from season to season; of all series together first, then of each. F columns of X and of
+        indicators of its gaps, S static ones.
     n_features_in_ : int
         Columns of X, 0 without it.
     feature_names_in_ : ndarray of str, shape (n_features_in_,)
@@ -138,9 +145,9 @@ class RNNForecaster(BaseEstimator):
     x_mean_, x_scale_, x_past_mean_, x_past_scale_, static_mean_, static_scale_ : ndarray of float64
         Scaling of the columns of X, X_past and static.
     residuals_ : ndarray of float64, shape (origins, horizon)
-        Truth minus forecast of the values held back, a row for each of the steps before them from
-        which they were forecast, divided by y_scale_ of their series. No row where too little was
-        held back, and none of constant series beside others.
+        Truth, NaN where it is missing, minus forecast of the values held back, a row for each of
+        the steps before them from which they were forecast, divided by y_scale_ of their series. No
+        row where too little was held back, and none of constant series beside others.
 
     Notes
     -----
@@ -223,6 +230,7 @@ class RNNForecaster(BaseEstimator):
         strategy: Literal["auto", "recursive", "direct"] = "auto",
         linear: bool = True,
         calibration_fraction: float = 0.2,
+        missing: Literal["error", "forward"] = "error",
         regressor: RNNRegressor | None = None,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
@@ -237,6 +245,7 @@ class RNNForecaster(BaseEstimator):
         self.strategy = strategy
         self.linear = linear
         self.calibration_fraction = calibration_fraction
+        self.missing = missing
         self.regressor = regressor
         self.warm_start = warm_start
         self.random_state = random_state
@@ -269,7 +278,7 @@ class RNNForecaster(BaseEstimator):
         Parameters
         ----------
         y : array_like, shape (n,), pandas or polars Series, or a list of such
-            Finite numbers at regular steps. An array (n, K) or a frame is K series that are
+            Numbers at regular steps. An array (n, K) or a frame is K series that are
             forecast together: the network reads all of them and forecasts all.
         X : array_like or frame, shape (n,) or (n, F), or a list of such, optional
             What is known beside y, row by row, and will be known of the future, like the time of
@@ -304,7 +313,7 @@ class RNNForecaster(BaseEstimator):
         UserWarning
             If the training was interrupted from the keyboard; the model so far is kept.
         """
-        given = series.panel(y, X, X_past, static)
+        given = series.panel(y, X, X_past, static, gaps=component.gaps(self))
         return self._fit(given, _names(X, X_past, static))
 
     def _fit(self, given: Panel, names: dict[str, list[str] | None]) -> Self:
@@ -312,20 +321,26 @@ class RNNForecaster(BaseEstimator):
         regressor = component.given(self.regressor)
         to_fit = component.to_fit(regressor, params)
         plan, parts = self._planned(given)
+        features = given[0].x.shape[1]
         with all_or_nothing(self):
             # others may be set after the fit
             self._given = params | {"regressor": self.regressor and clone(regressor)}
             self._asked = clone(regressor)
             if self.warm_start and self.__sklearn_is_fitted__():
                 self._check_going_on(plan, given, names)
+                self._plan = plan
+                given = self._filled(given, parts)
             else:
-                self.regressor_ = type(regressor)()
+                self._plan, self.regressor_, self._gaps = plan, type(regressor)(), None
+                if component.gaps(self):
+                    self._gaps = Gaps.of(given, [part.known for part in parts])
+                given = self._filled(given, parts)
                 self._measure_beside(given, parts)
-            self._plan, self._names = plan, names
+            self._names = names
             self._measure(given, parts)
             self._listed, self._wide, self._targets = given.listed, given.wide, given.targets
             self._forms = given.forms
-            self.n_features_in_ = given[0].x.shape[1]
+            self.n_features_in_ = features
             self.__dict__.pop("feature_names_in_", None)
             if names["X"] is not None:
                 self.feature_names_in_ = np.array(names["X"], object)
@@ -351,6 +366,11 @@ class RNNForecaster(BaseEstimator):
             self.regressor_._take_down(training)
         self._look_back(many, parts)
         return self
+
+    def _filled(self, given: Panel, parts: list[Parts] | None = None) -> Panel:
+        """Return series whose gaps are filled, where that is asked for."""
+        known = None if parts is None else [part.known for part in parts]
+        return given if self._gaps is None else self._gaps.filled(given, self._plan.season, known)
 
     def _planned(self, given: Panel, folds: int = 0) -> tuple[Plan, list[Parts]]:
         """Choose what is read, and what the values of each series are for, before some folds."""
@@ -448,7 +468,7 @@ class RNNForecaster(BaseEstimator):
         found = [(0.0, 1.0)] * len(given)
         if self._asked.standardize:
             found = [
-                scaling.unit(self._plan, one.values, part.seen)
+                scaling.unit(self._plan, one.truth, part.seen)
                 for one, part in zip(given, parts, strict=True)
             ]
         self.y_mean_, self.y_scale_ = np.array(found).T.copy()
@@ -470,23 +490,25 @@ class RNNForecaster(BaseEstimator):
         found = []
         for k, one in enumerate(given):
             if k % given.targets == 0:
+                read = (one.read - self.x_past_mean_) / self.x_past_scale_
                 beside = (
-                    self._scaled_x(one.x),
-                    (one.read - self.x_past_mean_) / self.x_past_scale_,
+                    np.concatenate([self._scaled_x(one.x), one.marks_of_x], axis=1),
+                    np.concatenate([one.marks_of_y, read, one.marks_of_read], axis=1),
                     (one.static - self.static_mean_) / self.static_scale_,
                 )
-            found.append(Scaled(one.values, *beside))
+            found.append(Scaled(one.values, one.truth, *beside))
         return found
 
     def _scaled_x(self, x: np.ndarray) -> np.ndarray:
         return (x - self.x_mean_) / self.x_scale_
 
     def _network(self) -> NetworkPath:
-        return NetworkPath(self._plan, self.regressor_, self._targets)
+        marks = 0 if self._gaps is None else len(self._gaps.y)
+        return NetworkPath(self._plan, self.regressor_, self._targets, marks)
 
     def _fit_linear(self, many: list[Scaled]) -> None:
         """Fit the linear path to all values of some series."""
-        levels = np.array([scaling.level(one.values) for one in many])
+        levels = np.array([scaling.level(one.truth) for one in many])
         self.level_mean_, self.level_scale_ = levels.T.copy()
         line = LinearPath(self._plan)
         self.coefficients_ = line.fit(many, self.level_mean_, self.level_scale_)
@@ -495,10 +517,11 @@ class RNNForecaster(BaseEstimator):
         """Return the error of the seasonal naive forecast, in units of y_scale_."""
         lag = [self._plan.season]
         found = [
-            difference(one.values, lag) / units(scale)
+            difference(one.truth, lag) / units(scale)
             for one, scale in zip(many, self.y_scale_, strict=True)
         ]
-        return scaling.root_mean_square(np.concatenate(found))
+        changes = np.concatenate(found)
+        return scaling.root_mean_square(changes[~np.isnan(changes)])
 
     def _look_back(self, many: list[Scaled], parts: list[Parts]) -> None:
         """Forecast what was held back: how much the network counts, and what is left."""
@@ -526,8 +549,11 @@ class RNNForecaster(BaseEstimator):
             return
         line = others[0]
         changes = [ahead - line, others[1] - line]
-        best, _ = nnls(np.stack([change.ravel() for change in changes], 1), (truth - line).ravel())
-        horizons = len(truth) / h
+        there = ~np.isnan(truth)
+        if not there.any():
+            return
+        best, _ = nnls(np.stack([each[there] for each in changes], 1), (truth - line)[there])
+        horizons = np.count_nonzero(there) / h**2
         best = best / max(1.0, best.sum()) * horizons / (horizons + 2)
         self.network_share_, self.naive_share_ = best.tolist()
         self.residuals_ = truth - line - best[0] * changes[0] - best[1] * changes[1]
@@ -545,8 +571,12 @@ class RNNForecaster(BaseEstimator):
         """
         plan, h, tail, K = self._plan, self._plan.horizon, self._plan.tail, self._targets
         begin = known - tail
-        values = np.stack([many[k].values[begin:] for k in range(i, i + K)])
-        rows = sliding_window_view(values, tail + h, axis=1).swapaxes(0, 1)  # (origins, K, ...)
+        rows, truths = (  # (origins, K, tail + h)
+            sliding_window_view(
+                np.stack([getattr(many[k], name)[begin:] for k in range(i, i + K)]), tail + h, 1
+            ).swapaxes(0, 1)
+            for name in ("values", "truth")
+        )
         x, read = rolling(many[i].x[begin:], tail + h), rolling(many[i].read[begin:], tail + h)
         found, own = [], self._own()
         for first in range(0, len(rows), ORIGINS_AT_ONCE):
@@ -566,7 +596,7 @@ class RNNForecaster(BaseEstimator):
                 mine = slice(k - i, None, K)
                 scale = units(self.y_scale_[k])
                 each = [apart[mine, :h], *(way[mine, :h] for way in ways)]
-                truth = rows[some, k - i, tail:]
+                truth = truths[some, k - i, tail:]
                 found.append([array / scale for array in (truth, *each)])
         return found
 
@@ -648,7 +678,8 @@ class RNNForecaster(BaseEstimator):
             index = None if form.last is None else form.index(rows)
             if before is not None:
                 index = before.append(index)
-            table = series.table(name, given, n + steps, index, most=n + rows)
+            gaps = self._gaps is not None
+            table = series.table(name, given, n + steps, index, most=n + rows, gaps=gaps)
             if table.shape[1] != features:
                 raise ValueError(
                     f"{name} must have {features} columns, as in fit, got {table.shape[1]}"
@@ -672,7 +703,7 @@ class RNNForecaster(BaseEstimator):
             past, forms, listed = self._own(), self._forms, self._listed
             tables = self._future(steps, X, forms[::K], listed, [(0, None)] * (len(forms) // K))
         else:
-            given = series.panel(y, None, X_past, static)
+            given = series.panel(y, None, X_past, static, gaps=self._gaps is not None)
             self._check_targets(given)
             self._check_beside(given[0], _names(X, X_past, static), among=("X_past", "static"))
             forms, listed = given.forms, given.listed
@@ -683,8 +714,20 @@ class RNNForecaster(BaseEstimator):
             found = self._future(steps, X, forms[::K], listed, known)
             past = self._past_of(given, [x[:n] for x, (n, _) in zip(found, known, strict=True)])
             tables = [x[n:] for x, (n, _) in zip(found, known, strict=True)]
-        x = np.repeat(self._scaled_x(np.stack(tables)), K, axis=0)
+        x = self._scaled_future(past, tables)
         return _Forecast(self._ahead(past, steps, x), past, x, forms, listed)
+
+    def _scaled_future(self, past: Past, tables: Sequence[np.ndarray]) -> np.ndarray:
+        """Return X of the future (M, steps, F) scaled, with its gaps filled, for all columns."""
+        found = []
+        for table, before in zip(tables, past.x[:: self._targets], strict=True):
+            parts = [self._scaled_x(table)]
+            if self._gaps is not None:
+                last = before[-1, : self.n_features_in_] * self.x_scale_ + self.x_mean_
+                filled, marks = fill(self._gaps.x, table, last)
+                parts = [self._scaled_x(filled), marks]
+            found.append(np.concatenate(parts, axis=1))
+        return np.repeat(np.stack(found), self._targets, axis=0)
 
     def _check_targets(self, given: Panel) -> None:
         """Check that series have the columns that those of `fit` had."""
@@ -724,12 +767,13 @@ class RNNForecaster(BaseEstimator):
         for k, one in enumerate(given):
             if len(one) == 0:
                 raise ValueError(f"{given.name(k)} must have values, got an empty series")
-        levels = [scaling.level(one.values) for one in given]
+        given = self._filled(given)
+        levels = [scaling.level(one.truth) for one in given]
         scales = [(0.0, 1.0)] * len(given)
         if self._asked.standardize:
             for i, one in enumerate(given):
                 enough = len(one) >= 2 * sum(plan.lags) or not plan.lags
-                mean, scale = scaling.unit(plan, one.values, len(one)) if enough else (0.0, 0.0)
+                mean, scale = scaling.unit(plan, one.truth, len(one)) if enough else (0.0, 0.0)
                 if scale == 0:  # too few: differences beside levels as in the series of `fit`
                     alike = np.std(self._values[:, -len(one) :], axis=1)
                     scale = float(np.median(self.y_scale_ / units(alike))) * levels[i][1]
@@ -935,15 +979,17 @@ class RNNForecaster(BaseEstimator):
             If y, X or X_past is not as described. The forecaster is then what it was before.
         """
         check_is_fitted(self)
-        given, K = series.panel(y, X, X_past), self._targets
-        count = len(self._forms) // K
+        given, K = series.panel(y, X, X_past, gaps=self._gaps is not None), self._targets
+        count, plan = len(self._forms) // K, self._plan
         if given.listed != self._listed or len(given.each) != count:
             raise ValueError(f"y must be as it was in fit, {count} series, got {len(given.each)}")
         self._check_targets(given)
         self._check_beside(given[0], _names(X, X_past, None), among=("X", "X_past"))
         static = np.zeros(len(self.static_mean_))  # is known, and stays as it is
         given = given.of([replace(one, static=static) for one in given])
-        forms, joined, plan = [], [], self._plan
+        if self._gaps is not None:
+            given = self._gaps.filled(given, plan.season, after=self._last_rows())
+        forms, joined = [], []
         for k, one in enumerate(self._scaled(given)):
             own = series.index_of((y if given.listed else [y])[k // K])
             forms.append(self._forms[k].after(given.name(k), own, len(one.values)))
@@ -953,6 +999,13 @@ class RNNForecaster(BaseEstimator):
         self._forms = forms
         self._values, self._x, self._read = (np.stack(each) for each in zip(*joined, strict=True))
         return self
+
+    def _last_rows(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Return the end of each series, and the last rows of X and X_past, unscaled."""
+        read = self._read[:, -1, len(self._gaps.y) :][:, : len(self.x_past_mean_)]
+        x = self._x[:, -1, : self.n_features_in_] * self.x_scale_ + self.x_mean_
+        read = read * self.x_past_scale_ + self.x_past_mean_
+        return list(zip(self._values, x, read, strict=True))
 
     def backtest(
         self,
@@ -1000,9 +1053,9 @@ class RNNForecaster(BaseEstimator):
         horizon = validation.positive_int("horizon", self.horizon)
         if season is not None:
             season = validation.positive_int("season", season)
-        given = series.panel(y, X, X_past, static)
+        given = series.panel(y, X, X_past, static, gaps=component.gaps(self))
         plan, _ = self._planned(given, folds)
-        unit = plan.season if season is None else season
+        unit, K = plan.season if season is None else season, given.targets
         for k, one in enumerate(given):
             first = max(len(one) - folds * horizon, 0)
             if first <= unit:
@@ -1016,8 +1069,8 @@ class RNNForecaster(BaseEstimator):
             model = clone(self).set_params(**own)
             model._fit(given.of(known), _names(None, None, None))
             rows = np.repeat(future[:, -1:], model._rows(horizon) - horizon, axis=1)
-            x = model._scaled_x(np.concatenate([future, rows], axis=1))
-            return model._ahead(model._own(), horizon, x)
+            tables, past = np.concatenate([future, rows], axis=1)[::K], model._own()
+            return model._ahead(past, horizon, model._scaled_future(past, tables))
 
         seasonal = unit if unit > 1 or season is not None else None
         result = run(type(self).__name__, forecast, given.series, folds, horizon, seasonal)

@@ -64,20 +64,22 @@ class Scaled:
 
     Attributes
     ----------
-    values : ndarray, shape (n,)
-        As they are.
+    values, truth : ndarray, shape (n,)
+        As they are, without gaps and with NaN in them.
     x, read : ndarray, shape (n, F) and (n, P)
     static : ndarray, shape (S,)
     """
 
     values: np.ndarray
+    truth: np.ndarray
     x: np.ndarray
     read: np.ndarray
     static: np.ndarray
 
     def until(self, end: int) -> Scaled:
         """Return the first values."""
-        return Scaled(self.values[:end], self.x[:end], self.read[:end], self.static)
+        rows = (self.values, self.truth, self.x, self.read)
+        return Scaled(*(array[:end] for array in rows), self.static)
 
 
 class Path(Protocol):
@@ -135,8 +137,11 @@ class LinearPath:
         if not plan.linear:
             return np.zeros((0, 1 + len(many), plan.window + 2 * xs[0].shape[1] + 1))
         unit = units(scale)
-        zs = [(one.values - mean[i]) / unit[i] for i, one in enumerate(many)]
-        return ridge.fit(zs, xs, plan.window, plan.season)
+        zs, truths = (
+            [(getattr(one, name) - mean[i]) / unit[i] for i, one in enumerate(many)]
+            for name in ("values", "truth")
+        )
+        return ridge.fit(zs, truths, xs, plan.window, plan.season)
 
     def forecast(self, past: Past, x: np.ndarray) -> np.ndarray:
         """Forecast what follows, as a `Path`."""
@@ -164,11 +169,16 @@ def _beside(x: np.ndarray, static: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class NetworkPath:
-    """A regressor on windows of scaled differences, of which `targets` series share each."""
+    """A regressor on windows of scaled differences, of which `targets` series share each.
+
+    The first `marks` columns of what is known up to now alone say where a value of these is
+    missing: of what is forecast none is.
+    """
 
     plan: Plan
     regressor: RNNRegressor
     targets: int = 1
+    marks: int = 0
 
     def begin(
         self,
@@ -180,6 +190,7 @@ class NetworkPath:
         """Make the regressor ready for the windows of series.
 
         It stops early by those that are for that, where there are two at least, which R² needs.
+        Windows after which all is missing are left out.
 
         Parameters
         ----------
@@ -187,26 +198,42 @@ class NetworkPath:
         mean, scale : ndarray, shape (M,)
             Of the differences.
         parts : sequence of Parts
+
+        Raises
+        ------
+        ValueError
+            If nothing is left to train on.
         """
         plan, K = self.plan, self.targets
-        zs, reads, xs = [], [], []
+        zs, truths, reads, xs = [], [], [], []
         trained, validated, first = [], [], 0
         for i in range(0, len(parts), K):
             part, own = parts[i], slice(i, i + K)
             if part.windows == 0:
                 continue
             end = part.windows + plan.shortest + plan.at_once - 1
-            z = difference(np.stack([one.values[:end] for one in many[own]]), plan.lags)
-            zs.append(((z - mean[own, None]) / units(scale[own, None])).T)
-            beside = slice(end - z.shape[1], end)
+            for name, found in (("values", zs), ("truth", truths)):
+                both = np.stack([getattr(one, name)[:end] for one in many[own]])
+                z = difference(both, plan.lags) - mean[own, None]
+                found.append((z / units(scale[own, None])).T)
+            beside = slice(sum(plan.lags), end)
             reads.append(_beside(many[i].read[beside], many[i].static))
             xs.append(many[i].x[beside])
             trained.append(first + np.arange(part.trained))
             validated.append(first + np.arange(part.validated_from, part.windows))
             first += part.windows
-        windows, targets = cut(zs, reads, xs, plan.window, plan.at_once)
-        train, later = np.concatenate(trained), np.concatenate(validated)
-        stops = len(later) >= 2
+        windows, targets = cut(zs, truths, reads, xs, plan.window, plan.at_once)
+        there = ~np.isnan(targets)
+        train, later = (
+            places[there[places].any(axis=1)]
+            for places in (np.concatenate(trained), np.concatenate(validated))
+        )
+        if not there[train].any(axis=0).all():
+            raise ValueError(
+                f"y must have values that are not missing after windows of {plan.window} to train "
+                "on, got none of some step ahead"
+            )
+        stops = bool(there[later].sum(axis=0).max(initial=0) >= 2)
         self.regressor.set_params(early_stopping=stops)
         held = (windows[later], targets[later]) if stops else None
         return self.regressor._begin(windows[train], targets[train], validation_data=held)
@@ -234,7 +261,9 @@ class NetworkPath:
         steps = x.shape[1] - w
         # what is known up to now alone stays as it was last
         read = _beside(past.read, past.static)[::K, plan.tail - w :]
-        read = np.concatenate([read, np.repeat(read[:, -1:], steps, axis=1)], axis=1)
+        ahead = np.repeat(read[:, -1:], steps, axis=1)
+        ahead[:, :, : self.marks] = 0
+        read = np.concatenate([read, ahead], axis=1)
         largest = np.finfo(dtype).max
         z = (difference(values, lags) - mean[:, None]) / units(scale[:, None])
         z = z.reshape(len(x), K, w).swapaxes(1, 2)

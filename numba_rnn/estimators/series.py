@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import validation
-from . import checks
+from . import checks, missing
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,10 @@ class Series:
         Known up to now.
     static : ndarray of float64, shape (S,)
         Known of the series as a whole.
+    truth : ndarray of float64, shape (n,)
+        The values as they came, with NaN for those that are missing.
+    marks_of_y, marks_of_x, marks_of_read : ndarray of float64, shape (n, columns)
+        1 where something was missing, of columns that have such an indicator.
     """
 
     values: np.ndarray
@@ -38,15 +42,17 @@ class Series:
     form: Form
     read: np.ndarray
     static: np.ndarray
+    truth: np.ndarray
+    marks_of_y: np.ndarray
+    marks_of_x: np.ndarray
+    marks_of_read: np.ndarray
 
     def __len__(self) -> int:
         return len(self.values)
 
     def until(self, end: int) -> Series:
         """Return the first values; how the index goes on is lost."""
-        return replace(
-            self, values=self.values[:end], x=self.x[:end], form=Form(), read=self.read[:end]
-        )
+        return replace(self._at(slice(end)), form=Form())
 
     def lengthened(self, least: int, season: int) -> Series:
         """Continue it backwards to so many values, by its first season, or its first value."""
@@ -54,9 +60,13 @@ class Series:
         if missing <= 0:
             return self
         cycle = season if n >= season else 1
-        places = np.concatenate([np.arange(-missing, 0) % cycle, np.arange(n)])
-        values, x, read = self.values[places], self.x[places], self.read[places]
-        return replace(self, values=values, x=x, read=read)
+        return self._at(np.concatenate([np.arange(-missing, 0) % cycle, np.arange(n)]))
+
+    def _at(self, places: slice | np.ndarray) -> Series:
+        rows = (
+            "values", "x", "read", "truth", "marks_of_y", "marks_of_x", "marks_of_read",
+        )  # fmt: skip
+        return replace(self, **{name: getattr(self, name)[places] for name in rows})
 
 
 @dataclass(frozen=True, eq=False)
@@ -397,8 +407,10 @@ def _framed(rows: np.ndarray, own: Sequence[Form], wide: bool, columns: list[Any
     return pd.DataFrame(rows.reshape(len(rows), -1), index, columns=names)
 
 
-def panel(y: Any, X: Any, X_past: Any = None, static: Any = None) -> Panel:
+def panel(y: Any, X: Any, X_past: Any = None, static: Any = None, *, gaps: bool = False) -> Panel:
     """Return the series of y, each with its rows of X and X_past, and of static.
+
+    With gaps, NaN stands for what is missing, but in static.
 
     Raises
     ------
@@ -408,14 +420,14 @@ def panel(y: Any, X: Any, X_past: Any = None, static: Any = None) -> Panel:
     """
     if not checks.is_list_of_series(y):
         rows = statics(static, 1, listed=False)
-        columns, wide = one("y", y, ("X", X), ("X_past", X_past), rows[0])
+        columns, wide = one("y", y, ("X", X), ("X_past", X_past), rows[0], gaps)
         return Panel(columns, False, wide, len(columns))
     xs, pasts = _list_beside("X", X, len(y)), _list_beside("X_past", X_past, len(y))
     rows = statics(static, len(y), listed=True)
     found, wides = [], []
     for k in range(len(y)):
         columns, wide = one(
-            f"y[{k}]", y[k], (f"X[{k}]", xs[k]), (f"X_past[{k}]", pasts[k]), rows[k]
+            f"y[{k}]", y[k], (f"X[{k}]", xs[k]), (f"X_past[{k}]", pasts[k]), rows[k], gaps
         )
         found.append(columns)
         wides.append(wide)
@@ -465,10 +477,10 @@ def statics(static: Any, count: int, *, listed: bool) -> np.ndarray:
 
 
 def one(
-    name: str, y: Any, X: tuple[str, Any], X_past: tuple[str, Any], static: np.ndarray
+    name: str, y: Any, X: tuple[str, Any], X_past: tuple[str, Any], static: np.ndarray, gaps: bool
 ) -> tuple[list[Series], bool]:
     """Return the columns of one series with what is known beside it, and whether it had some."""
-    values = _numbers(name, y)
+    values = _numbers(name, y, gaps)
     listed = isinstance(y, (list, tuple))
     if values.ndim > 2 or (values.ndim == 2 and (listed or values.shape[1] == 0)):
         way = ""
@@ -480,7 +492,7 @@ def one(
         )
     index, n = index_of(y), len(values)
     x, read = (
-        np.empty((n, 0)) if given is None else table(what, given, n, index)
+        np.empty((n, 0)) if given is None else table(what, given, n, index, gaps=gaps)
         for what, given in (X, X_past)
     )
     wide = values.ndim == 2
@@ -488,18 +500,27 @@ def one(
     names = [None] if index is None else [y.name] if not wide else list(y.columns)
     if wide and index is None:
         names = [None] * values.shape[1]
+    none = np.empty((n, 0))
     return [
-        Series(column, x, Form(last, label, beyond), read, static)
+        Series(column, x, Form(last, label, beyond), read, static, column, none, none, none)
         for column, label in zip((values if wide else values[:, None]).T.copy(), names, strict=True)
     ], wide
 
 
-def table(name: str, X: Any, rows: int, index: Any = None, most: int | None = None) -> np.ndarray:
+def table(
+    name: str,
+    X: Any,
+    rows: int,
+    index: Any = None,
+    most: int | None = None,
+    *,
+    gaps: bool = False,
+) -> np.ndarray:
     """Return a table of so many rows, (rows, F); its index, if both have one, must be the same.
 
     With `most` there may be more rows, up to so many.
     """
-    values = _numbers(name, X)
+    values = _numbers(name, X, gaps)
     if values.ndim == 1:
         values = values[:, None]
     if values.ndim != 2 or values.shape[1] == 0:
@@ -537,15 +558,19 @@ def columns(name: str, X: Any) -> list[str] | None:
     return names[0] if names else None
 
 
-def _numbers(name: str, value: Any) -> np.ndarray:
-    """Return finite numbers in float64; True is 1 and False 0."""
+def _numbers(name: str, value: Any, gaps: bool = False) -> np.ndarray:
+    """Return finite numbers in float64, or NaN for gaps; True is 1 and False 0."""
+    if gaps:
+        value = missing.opened(value)
     array = _floats(name, value) if (held := _held(value)) is None else _frame(name, held)
-    bad = ~np.isfinite(array)
+    bad = np.isinf(array) if gaps else ~np.isfinite(array)
     if bad.any():
         where = tuple(np.argwhere(bad)[0].tolist())
+        way = "" if name == "static" else ', say missing="forward"'
         raise ValueError(
             f"{name} must be finite, got {array[where]} at index {', '.join(map(str, where))} and "
-            f"{np.count_nonzero(bad)} such values in all; fill them, or leave them out at the ends"
+            f"{np.count_nonzero(bad)} such values in all; fill them{way if not gaps else ''}, or "
+            "leave them out at the ends"
         )
     return array
 

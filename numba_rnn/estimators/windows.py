@@ -27,16 +27,24 @@ def rows(z: np.ndarray, read: np.ndarray, x: np.ndarray, k: int) -> np.ndarray:
 
 
 def cut(
-    zs: Sequence[np.ndarray], reads: Sequence[np.ndarray], xs: Sequence[np.ndarray], w: int, k: int
+    zs: Sequence[np.ndarray],
+    truths: Sequence[np.ndarray],
+    reads: Sequence[np.ndarray],
+    xs: Sequence[np.ndarray],
+    w: int,
+    k: int,
 ) -> tuple[Sequences, np.ndarray]:
-    """Cut series (n, K), with what is known beside each, into windows and targets (N, k·K)."""
+    """Cut series (n, K), with what is known beside each, into windows and targets (N, k·K).
+
+    Targets are cut from truths, (n, K), in which NaN may stand.
+    """
     tables, targets, starts, first = [], [], [], 0
-    for z, read, x in zip(zs, reads, xs, strict=True):
+    for z, truth, read, x in zip(zs, truths, reads, xs, strict=True):
         before = len(z) - k
         tables.append(rows(z[:before], read[:before], x, k))
         starts.append(first + np.arange(before - w + 1))
         first += before
-        ahead = sliding_window_view(z[w:], k, axis=0).swapaxes(1, 2)
+        ahead = sliding_window_view(truth[w:], k, axis=0).swapaxes(1, 2)
         targets.append(ahead.reshape(len(ahead), -1))
     begins = np.concatenate(starts)
     windows = Sequences(np.concatenate(tables), begins, np.full(len(begins), w))
