@@ -47,6 +47,10 @@ class RNNCell(Parametrised):
     TypeError, ValueError
         If an argument is not as described.
 
+    Notes
+    -----
+    At 0, where it has a kink, the derivative of ReLU is taken to be 0, as torch does.
+
     Examples
     --------
     >>> import numpy as np

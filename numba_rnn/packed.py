@@ -52,7 +52,7 @@ class PackedSequence(_Fields):
 
     Parameters
     ----------
-    data : ndarray, shape (R, *)
+    data : ndarray, shape (R, ...)
         The rows of all sequences, time-major; R is the sum of the lengths. Kept, not copied.
     batch_sizes : array_like of int, shape (L,)
         How many sequences have a step t; positive and never growing, with the sum R.
@@ -64,7 +64,7 @@ class PackedSequence(_Fields):
 
     Attributes
     ----------
-    data : ndarray, shape (R, *)
+    data : ndarray, shape (R, ...)
     batch_sizes : ndarray of int64, shape (L,), read-only
     sorted_indices, unsorted_indices : ndarray of int64, shape (N,), read-only, or None
 
@@ -141,7 +141,7 @@ def pack_padded_sequence(
 
     Parameters
     ----------
-    input : ndarray, shape (L, N, *), or (N, L, *) with batch_first
+    input : ndarray, shape (L, N, ...), or (N, L, ...) with batch_first
         The padded batch, of any dtype. What lies beyond a length is never read.
     lengths : array_like of int, shape (N,)
         The length of every sequence, 1 to L.
@@ -205,7 +205,7 @@ def pad_packed_sequence(
 
     Returns
     -------
-    padded : ndarray, shape (L, N, *), or (N, L, *) with batch_first
+    padded : ndarray, shape (L, N, ...), or (N, L, ...) with batch_first
     lengths : ndarray of int64, shape (N,)
 
     Raises
@@ -253,7 +253,7 @@ def pack_sequence(sequences: Iterable[np.ndarray], enforce_sorted: bool = True) 
 
     Parameters
     ----------
-    sequences : list of N ndarrays, shape (length, *)
+    sequences : list of N ndarrays, shape (length, ...)
         None of them empty, all of one dtype and one trailing shape.
     enforce_sorted : bool, default True
         True asks for sequences sorted by length, longest first, and refuses others; False takes
@@ -301,7 +301,7 @@ def unpack_sequence(packed_sequences: PackedSequence) -> list[np.ndarray]:
 
     Returns
     -------
-    list of N ndarrays, shape (length, *)
+    list of N ndarrays, shape (length, ...)
         Copies.
 
     Raises
@@ -338,7 +338,7 @@ def pad_sequence(
 
     Parameters
     ----------
-    sequences : list of N ndarrays, shape (length, *)
+    sequences : list of N ndarrays, shape (length, ...)
         All of one dtype and one trailing shape; some may be empty.
     batch_first : bool, default False
         Whether the batch becomes the first axis.
@@ -350,7 +350,7 @@ def pad_sequence(
 
     Returns
     -------
-    ndarray, shape (L, N, *), or (N, L, *) with batch_first
+    ndarray, shape (L, N, ...), or (N, L, ...) with batch_first
 
     Raises
     ------
@@ -390,7 +390,7 @@ def unpad_sequence(
 
     Parameters
     ----------
-    padded_sequences : ndarray, shape (L, N, *), or (N, L, *) with batch_first
+    padded_sequences : ndarray, shape (L, N, ...), or (N, L, ...) with batch_first
         A batch that is padded on the right.
     lengths : array_like of int, shape (N,)
         The length of every sequence, 0 to L.
@@ -399,7 +399,7 @@ def unpad_sequence(
 
     Returns
     -------
-    list of N ndarrays, shape (length, *)
+    list of N ndarrays, shape (length, ...)
         Copies.
 
     Raises
@@ -456,7 +456,7 @@ def _sort(lengths: np.ndarray, enforce_sorted: bool) -> tuple[np.ndarray | None,
 
 
 def _time_major(name: str, value: Any, batch_first: bool) -> np.ndarray:
-    """Return a view (L, N, *) of a padded batch."""
+    """Return a view (L, N, ...) of a padded batch."""
     x = validation.any_array(name, value, 2)
     return x.swapaxes(0, 1) if validation.flag("batch_first", batch_first) else x
 
@@ -464,7 +464,7 @@ def _time_major(name: str, value: Any, batch_first: bool) -> np.ndarray:
 def _filled(
     steps: int, batch: int, like: np.ndarray, fill: Any, batch_first: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a new padded batch, all padding as yet, and a view (L, N, *) to write it through."""
+    """Return a new padded batch, all padding as yet, and a view (L, N, ...) to write it through."""
     leading = (batch, steps) if batch_first else (steps, batch)
     padded = np.full(leading + like.shape[1:], fill, like.dtype)
     return padded, padded.swapaxes(0, 1) if batch_first else padded

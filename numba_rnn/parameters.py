@@ -82,6 +82,16 @@ def views(flat: Any, shapes: Shapes) -> dict[str, Any]:
     return result
 
 
+def sample_views(samples: Any, shapes: Shapes) -> dict[str, Any]:
+    """Cut vectors, (N, P), into parameters, (N, *shape)."""
+    result, start = {}, 0
+    for name, shape in shapes.items():
+        stop = start + math.prod(shape)
+        result[name] = samples[:, start:stop].reshape(len(samples), *shape)
+        start = stop
+    return result
+
+
 def places(shapes: Shapes, directions: int) -> np.ndarray:
     """Where w_ih, w_hh, b_ih, b_hh of each direction start in a layer's own vector.
 

@@ -87,7 +87,13 @@ class RNN(Parametrised):
     Notes
     -----
     The semantics, names and defaults are those of torch.nn.RNN, except that L = 0 and lengths of 0
-    are allowed: h_n is h_0 there.
+    are allowed: h_n is h_0 there. At 0, where it has a kink, the derivative of ReLU is taken to be
+    0, as torch does.
+
+    Handing h_n on as the h_0 of the next chunk of a long sequence carries the state along, and not
+    the gradient: a tape's backward ends at its own h_0, which is truncated backpropagation through
+    time. What flows back further is ``grads.h_0`` of the later chunk: given to the tape of the
+    chunk before as its grad_h_n, chunk by chunk, last first, it makes the whole gradient.
 
     References
     ----------
@@ -279,9 +285,10 @@ class RNN(Parametrised):
             sequence. Zeros where left out.
         lengths : array_like of int, shape (N,), optional
             How many steps of each sample are real, in any order, 0 allowed. Output beyond a length
-            is 0, h_n is the last real state, and padding is never read. It lies behind the real
-            steps; of input padded in front, or with a mask that has holes, keep the real steps
-            alone: ``kept = [x[real[:, n], n] for n in range(N)]``, then `pad_sequence`.
+            is 0, and padding is never read. h_n is the state that was computed last: that of the
+            last real step, in reverse that of step 0, and h_0 where there is no step. Padding lies
+            behind the real steps; of input padded in front, or with a mask that has holes, keep the
+            real steps alone: ``kept = [x[real[:, n], n] for n in range(N)]``, then `pad_sequence`.
 
         Returns
         -------

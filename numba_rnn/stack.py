@@ -130,23 +130,24 @@ class Pass:
         Returns
         -------
         dx : ndarray, shape (R, I)
-        dh_0 : ndarray, shape (S, N, H)
+        dh_init : ndarray, shape (S, N, H)
+            Of h_0, the initial states; dL/dh_t of step 0 is in `states`.
         gradients : ndarray, shape (P,)
         states : list of ndarray, shape (R, D·H), or None
-            dL/dh_t of each layer.
+            dL/dh_t of each layer, the total gradient.
         """
         stack, backend, key, h_0, w = self.stack, self.backend, self.key, self.h_0, self.weights
         H, D, f = stack.hidden_size, stack.directions, stack.nonlinearity
-        dh_0 = backend.zeros(h_0.shape, h_0.dtype)
+        dh_init = backend.zeros(h_0.shape, h_0.dtype)
         gradients = backend.zeros(w.shape, w.dtype)
         of_states = []
-        grad, begin, end, dw, dbegin = grad_output, h_0, grad_h_n, gradients, dh_0
+        grad, begin, end, dw, dbegin = grad_output, h_0, grad_h_n, gradients, dh_init
         for k in range(len(stack._parts) - 1, -1, -1):
             span, states, starts = stack._parts[k]
             below = self.x if k == 0 else self.outputs[k - 1]
             if stack.several:
                 w, dw = self.weights[span], gradients[span]
-                begin, dbegin = h_0[states], dh_0[states]
+                begin, dbegin = h_0[states], dh_init[states]
                 end = None if grad_h_n is None else grad_h_n[states]
                 if k > 0 and key is not None:
                     below = backend.dropout(below, self.dropout, key, k)
@@ -157,4 +158,4 @@ class Pass:
             of_states.insert(0, dh)
             if k > 0 and key is not None:
                 grad = backend.dropout(grad, self.dropout, key, k)  # the same mask, the same scale
-        return grad, dh_0, gradients, of_states if state_gradients else None
+        return grad, dh_init, gradients, of_states if state_gradients else None

@@ -32,7 +32,7 @@ class Stream:
 
     See Also
     --------
-    RNN.stream : Makes one.
+    numba_rnn.RNN.stream : Makes one.
 
     Examples
     --------

@@ -15,11 +15,13 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 
 from . import validation
-from .dispatch import A, GpuArray
+from .dispatch import CPU, A, GpuArray
 from .form import Form
 from .packed import PackedSequence
-from .parameters import Parameters, Shapes, views
+from .parameters import Parameters, Shapes, sample_views, views
+from .samples import of_each_sample
 from .stack import Pass
+from .truncation import truncated
 
 Output = TypeVar("Output", bound=np.ndarray | GpuArray | PackedSequence)  # a kind, as x was
 
@@ -44,20 +46,33 @@ class Gradients(_ParameterGradients, Generic[Output, A]):
     input : ndarray or PackedSequence, shape of x
         0 in padding.
     h_0 : ndarray, shape (num_layers·D, N, H), without N where x was unbatched
-        Also where h_0 was left out.
+        Of the initial states, also where h_0 was left out. (Not of the states of step 0: those are
+        in `states`.)
     parameters : dict of str to ndarray
         By parameter name, in the layer's order.
     flat : ndarray, shape (P,)
         The memory of `parameters`, in the order of ``rnn.flat_parameters``.
     states : ndarray or None, shape (num_layers·D, L, N, H)
-        dL/dh_t of every layer and direction, time-major, 0 beyond a length; without N where x was
-        unbatched; (num_layers·D, sum of lengths, H) where it was packed; None where it wasn't
-        asked for.
+        dL/dh_t of every layer and direction, the total gradient: what the loss and the layer above
+        see of a state at t directly, and what flows back from the step computed after it
+        (`numba_rnn.analysis.gradient_flow` has the two apart). Time-major, 0 beyond a length;
+        without N where x was unbatched; (num_layers·D, sum of lengths, H) where it was packed; None
+        where it wasn't asked for.
+    samples : ndarray or None, shape (N, P)
+        The gradient of every sample by itself: `flat` is their sum. None where it wasn't asked for.
     """
 
     input: Output
     h_0: A
     states: np.ndarray | None
+    samples: np.ndarray | None = None
+
+    @property
+    def sample_parameters(self) -> Parameters | None:
+        """`samples` by parameter name, (N, *shape): a dict of views; None where `samples` is."""
+        if self.samples is None:
+            return None
+        return Parameters(sample_views(self.samples, self._shapes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +128,8 @@ class Tape(_Copied, Generic[Output, A]):
     output : ndarray or PackedSequence, shape (L, N, D·H)
         Or batch first, unbatched or packed, as x was.
     h_n : ndarray, shape (num_layers·D, N, H)
+        The states computed last: of a sequence's last real step, in reverse of step 0. To hand them
+        on as the h_0 of another call truncates the gradient there, see the notes of `RNN`.
     layer_outputs : list of ndarray
         The output of each layer before dropout, in the layout of `output` (for packed input, the
         data).
@@ -138,6 +155,8 @@ class Tape(_Copied, Generic[Output, A]):
         grad_h_n: np.ndarray | GpuArray | None = None,
         *,
         state_gradients: bool = False,
+        truncation: int | tuple[int, int] | None = None,
+        per_sample: bool = False,
     ) -> Gradients[Output, A]:
         """Backpropagate through time.
 
@@ -149,7 +168,15 @@ class Tape(_Copied, Generic[Output, A]):
         grad_h_n : ndarray, shape of h_n, optional
             dL/d(h_n). At least one of the two must be given.
         state_gradients : bool, default False
-            Whether to return dL/dh_t of every state too.
+            Whether to return dL/dh_t of every state too, the total gradient.
+        truncation : int or tuple of two int, optional
+            (k1, k2), k2 >= k1, truncates: of each k1 steps, counted from where a direction starts,
+            the loss flows back k2 steps from the last of the k1, and no further (Williams and Peng
+            1990). k is (k, k), which is what detaching the state between chunks of k steps does. A
+            sequence no longer than k2 has its whole gradient. In a stack with two directions each
+            layer and direction is truncated by itself. On the CPU.
+        per_sample : bool, default False
+            Whether to return the gradient of every sample by itself too, in `samples`. On the CPU.
 
         Returns
         -------
@@ -158,14 +185,17 @@ class Tape(_Copied, Generic[Output, A]):
         Raises
         ------
         TypeError
-            If a gradient is no array or of another dtype than the layer.
+            If a gradient is no array or of another dtype than the layer, or truncation no integers.
         ValueError
-            If a gradient has another shape than what it is the gradient of, or none is given.
+            If a gradient has another shape than what it is the gradient of, or none is given; if
+            truncation isn't positive or has k2 < k1; or if it or per_sample is asked for on a GPU.
 
         References
         ----------
         P. J. Werbos, "Backpropagation through time: what it does and how to do it", Proceedings of
         the IEEE 78(10), 1990.
+        R. J. Williams and J. Peng, "An efficient gradient-based algorithm for on-line training of
+        recurrent network trajectories", Neural Computation 2(4), 1990.
 
         Examples
         --------
@@ -176,9 +206,44 @@ class Tape(_Copied, Generic[Output, A]):
         >>> grads = tape.backward(np.ones_like(tape.output), state_gradients=True)
         >>> grads.input.shape, grads.states.shape
         ((4, 1, 2), (1, 4, 1, 3))
+        >>> truncated = tape.backward(np.ones_like(tape.output), truncation=(1, 2))
+        >>> whole = tape.backward(np.ones_like(tape.output), truncation=(1, 4))
+        >>> bool(np.all(truncated.flat == grads.flat)), bool(np.all(whole.flat == grads.flat))
+        (False, True)
         """
         done, form = self._pass, self._form
         state_gradients = validation.flag("state_gradients", state_gradients)
+        per_sample = validation.flag("per_sample", per_sample)
+        windows = None if truncation is None else validation.truncation("truncation", truncation)
+        if form.place != CPU and (windows is not None or per_sample):
+            what = "per_sample=True" if windows is None else f"truncation={truncation}"
+            raise ValueError(
+                f"{what} takes a tape on the CPU, got one on the GPU: move the layer with "
+                '.to("cpu") and run it there'
+            )
+        grad_output, grad_h_n = self._incoming(grad_output, grad_h_n)
+        samples = None
+        if windows is not None and windows[1] < done.layout.longest:
+            dx, dh_init, gradients, states, samples = truncated(
+                done, grad_output, grad_h_n, windows, state_gradients, per_sample
+            )
+        else:
+            both = state_gradients or per_sample
+            dx, dh_init, gradients, states = done.backward(grad_output, grad_h_n, both)
+            if per_sample:
+                samples = of_each_sample(done, states)
+        return Gradients(
+            input=form.pack(dx.reshape(form.input)),
+            h_0=form.state(dh_init),
+            flat=gradients,
+            states=form.time_major(states) if state_gradients else None,
+            samples=samples,
+            _shapes=self._shapes,
+        )
+
+    def _incoming(self, grad_output: Any, grad_h_n: Any) -> tuple[Any, Any]:
+        """Check the gradients that come in; return them as rows and states, or None."""
+        form = self._form
         if grad_output is None and grad_h_n is None:
             raise ValueError("grad_output or grad_h_n must be given, got None for both")
         if grad_output is not None:
@@ -188,14 +253,7 @@ class Tape(_Copied, Generic[Output, A]):
             grad_output = form.output_rows(name, grad_output)
         if grad_h_n is not None:
             grad_h_n = form.state_rows("grad_h_n", grad_h_n)
-        dx, dh_0, gradients, states = done.backward(grad_output, grad_h_n, state_gradients)
-        return Gradients(
-            input=form.pack(dx.reshape(form.input)),
-            h_0=form.state(dh_0),
-            flat=gradients,
-            states=None if states is None else form.time_major(states),
-            _shapes=self._shapes,
-        )
+        return grad_output, grad_h_n
 
 
 class CellTape(_Copied, Generic[A]):
@@ -223,9 +281,12 @@ class CellTape(_Copied, Generic[A]):
         """
         done, form = self._pass, self._form
         grad = form.output_rows("grad_h", grad_h)
-        dx, dh_0, gradients, _ = done.backward(grad, None)
+        dx, dh_init, gradients, _ = done.backward(grad, None)
         return CellGradients(
-            input=dx.reshape(form.input), h=form.state(dh_0), flat=gradients, _shapes=self._shapes
+            input=dx.reshape(form.input),
+            h=form.state(dh_init),
+            flat=gradients,
+            _shapes=self._shapes,
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
+from scipy.special import expit
 
 from numba_rnn import reference
 
@@ -415,6 +416,133 @@ class TestArrays:
         np.testing.assert_array_equal(case.forward()[0][:, others], output[:, others])
         np.testing.assert_array_equal(case.backward()["input"][:, others], dx[:, others])
         assert np.isnan(case.forward()[0][:, 1]).all()  # both directions of two layers
+
+
+class TestNonlinearities:
+    ALL = ("tanh", "relu", "sigmoid", "identity")
+
+    def test_a_sigmoid_and_an_identity(self):
+        a = np.array([[-800.0, -2.0, 0.0, 3.0, 800.0]])
+        zero, eye = np.zeros((1, 5)), np.eye(5)
+        with np.errstate(all="raise", under="ignore"):
+            sigmoid = reference.cell_forward(a, zero, eye, eye, nonlinearity="sigmoid")
+        assert_close(sigmoid, expit(a), 1e-15)
+        np.testing.assert_array_equal(
+            reference.cell_forward(a, zero, eye, eye, nonlinearity="identity"), a
+        )
+
+    @pytest.mark.parametrize("nonlinearity", ["sigmoid", "identity"])
+    @pytest.mark.parametrize("lengths", list(LENGTHS))
+    def test_gradients_of_a_network(self, nonlinearity, lengths):
+        case = Case(
+            nonlinearity=nonlinearity, lengths=LENGTHS[lengths], shape=(7, 5, 2, 2), dropout=True
+        )
+        gradients = case.backward()
+        rng, eps = np.random.default_rng(5), 1e-6
+        arrays = [case.x, case.h_0, *case.parameters.values()]
+        answers = [gradients["input"], gradients["h_0"], *gradients["parameters"].values()]
+        for array, gradient in zip(arrays, answers, strict=True):
+            direction, start = rng.normal(size=array.shape), array.copy()
+            losses = []
+            for sign in (1, -1):
+                array[...] = start + sign * eps * direction
+                losses.append(TestFiniteDifferences.loss(case))
+            array[...] = start
+            slope = (losses[0] - losses[1]) / (2 * eps)
+            assert slope == pytest.approx(np.sum(gradient * direction), rel=1e-7, abs=1e-7)
+
+    def test_relu_has_no_slope_at_zero(self):
+        zero, one = np.zeros((1, 1)), np.ones((1, 1))
+        dx, *_ = reference.cell_backward(one, zero, zero, zero, one, one, "relu")
+        assert dx == 0
+
+    @pytest.mark.parametrize("length", [0, 3])
+    @pytest.mark.parametrize("word", ["gelu", "ReLU", "", None])
+    def test_another_word_is_refused(self, word, length):
+        case = Case(shape=(length, 2, 3, 4), nonlinearity=word)
+        one, one_h = np.ones((1, 3)), np.ones((1, 4))
+        w_ih, w_hh = case.parameters["weight_ih_l0"], case.parameters["weight_hh_l0"]
+        grad = np.zeros((length, 2, 4))
+        calls = {
+            "cell": lambda: reference.cell_forward(one, one_h, w_ih, w_hh, nonlinearity=word),
+            "cell back": lambda: reference.cell_backward(
+                one_h, one, one_h, one_h, w_ih, w_hh, word
+            ),
+            "layer back": lambda: reference.layer_backward(
+                grad, case.h_0[0], case.x, case.h_0[0], grad, w_ih, w_hh, nonlinearity=word
+            ),
+            "rtrl": lambda: reference.rtrl(
+                grad, case.h_0[0], case.x, case.h_0[0], w_ih, w_hh, nonlinearity=word
+            ),
+            "forward": case.forward,
+            "backward": case.backward,
+        }
+        for call in calls.values():
+            with pytest.raises(ValueError, match="nonlinearity must be one of 'tanh', 'relu'"):
+                call()
+
+
+class TestIntegers:
+    """Arrays of integers are numbers like others: they are computed with as float64."""
+
+    def test_everything_of_integers(self):
+        rng = np.random.default_rng(0)
+        case = Case(nonlinearity="tanh", lengths=LENGTHS["ragged"])
+        for name in ("x", "h_0", "grad_output", "grad_h_n"):
+            setattr(case, name, rng.integers(-2, 3, getattr(case, name).shape))
+        case.parameters = {k: rng.integers(-1, 2, p.shape) for k, p in case.parameters.items()}
+        (output, h_n, _), gradients = case.forward(), case.backward()
+        case.astype(float)
+        (expected, expected_h_n, _), expected_gradients = case.forward(), case.backward()
+        assert output.dtype == h_n.dtype == np.float64 and np.any(output != np.round(output))
+        np.testing.assert_array_equal(output, expected)
+        np.testing.assert_array_equal(h_n, expected_h_n)
+        for name in ("input", "h_0", "states"):
+            np.testing.assert_array_equal(gradients[name], expected_gradients[name])
+        for name, gradient in gradients["parameters"].items():
+            np.testing.assert_array_equal(gradient, expected_gradients["parameters"][name])
+
+    @pytest.mark.parametrize("name", ["x", "h_0", "grad_output", "grad_h_n"])
+    def test_one_array_of_integers(self, name):
+        case, expected = Case(), Case()
+        ones = np.ones(getattr(case, name).shape, int)
+        setattr(case, name, ones)
+        setattr(expected, name, ones.astype(float))
+        np.testing.assert_array_equal(case.forward()[0], expected.forward()[0])
+        np.testing.assert_array_equal(case.backward()["input"], expected.backward()["input"])
+        np.testing.assert_array_equal(case.backward()["h_0"], expected.backward()["h_0"])
+
+
+class TestRealTime:
+    """Real-time recurrent learning has the gradients of backpropagation through time."""
+
+    @cases(
+        nonlinearity=TestNonlinearities.ALL,
+        lengths=list(LENGTHS),
+        bias=[False, True],
+        reverse=[False, True],
+    )
+    def test_same_as_backpropagation(self, case):
+        reverse, lengths = case.pop("reverse"), LENGTHS[case.pop("lengths")]
+        case = Case(num_layers=1, bidirectional=False, lengths=lengths, **case)
+        case.x[case.padding] = case.grad_output[case.padding] = np.nan
+        weights = list(case.parameters.values())
+        options = {"lengths": lengths, "nonlinearity": case.nonlinearity, "reverse": reverse}
+        output, _ = reference.layer_forward(case.x, case.h_0[0], *weights, **options)
+        grads = case.grad_output, case.grad_h_n[0]
+        ours = reference.rtrl(*grads, case.x, case.h_0[0], *weights, **options)
+        _, *theirs, _ = reference.layer_backward(
+            *grads, case.x, case.h_0[0], output, *weights[:2], **options
+        )
+        for our, their in zip(ours, theirs, strict=True):
+            assert_close(our, their, 1e-13)
+
+    def test_no_step(self):
+        dh_init, *others = reference.rtrl(
+            np.zeros((0, 2, 3)), np.ones((2, 3)), np.zeros((0, 2, 4)), np.zeros((2, 3)),
+            np.ones((3, 4)), np.ones((3, 3)),
+        )  # fmt: skip
+        assert np.all(dh_init == 1) and all(np.all(other == 0) for other in others)
 
 
 def test_docstring_examples_run():

@@ -753,3 +753,27 @@ def test_extreme_values():
         assert np.all(np.abs(tape.output) <= 1)
         dx = tape.backward(np.ones_like(tape.output)).input[:, 0]
         np.testing.assert_allclose(dx, 1 - expected**2, atol=4 * eps)
+
+
+@pytest.mark.parametrize("lengths", [None, [12, 5, 0, 9]])
+def test_what_goes_back_over_a_border(lengths):
+    """h_n handed on carries no gradient; grads.h_0 handed back does, and makes the whole one."""
+    rnn, borders = nr.RNN(3, 4, 2, dtype=np.float64, rng=0), [0, 4, 5, 12]
+    x, grad_output = normal((12, 4, 3), seed=1), normal((12, 4, 4), seed=2)
+    whole = rnn.forward(x, lengths=lengths)
+    expected = whole.backward(grad_output, normal((2, 4, 4), seed=3))
+    tapes, h = [], None
+    for start, stop in itertools.pairwise(borders):
+        left = None if lengths is None else np.clip(np.array(lengths) - start, 0, stop - start)
+        tapes.append(rnn.forward(x[start:stop], h, lengths=left))
+        h = tapes[-1].h_n
+    assert_close(h, whole.h_n)
+    total, grad, cut = np.zeros(rnn.flat_parameters.size), normal((2, 4, 4), seed=3), 0
+    for tape, (start, stop) in reversed([*zip(tapes, itertools.pairwise(borders), strict=True)]):
+        cut += tape.backward(grad_output[start:stop]).flat
+        grads = tape.backward(grad_output[start:stop], grad)
+        assert_close(grads.input, expected.input[start:stop])
+        total, grad = total + grads.flat, grads.h_0
+    assert_close(total, expected.flat)
+    assert_close(grad, expected.h_0)
+    assert np.linalg.norm(cut - expected.flat) > 0.01 * np.linalg.norm(expected.flat)

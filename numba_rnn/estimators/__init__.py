@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .component import window_regressor
     from .forecasting import RNNForecaster
     from .importance import permutation_importance
+    from .long_frames import from_long, to_long
     from .supervised import EXPECTED_FAILED_CHECKS, RNNClassifier, RNNRegressor
 
 need("sklearn", "sklearn", "numba_rnn.estimators")
@@ -32,13 +33,15 @@ _NAMES = {
     "RNNClassifier": "supervised",
     "RNNForecaster": "forecasting",
     "RNNRegressor": "supervised",
+    "from_long": "long_frames",
     "permutation_importance": "importance",
+    "to_long": "long_frames",
     "window_regressor": "component",
 }
 
 __all__ = [
     "EXPECTED_FAILED_CHECKS", "Backtest", "RNNClassifier", "RNNForecaster", "RNNRegressor",
-    "permutation_importance", "window_regressor",
+    "from_long", "permutation_importance", "to_long", "window_regressor",
 ]  # fmt: skip
 
 

@@ -165,7 +165,7 @@ class RNNEstimator(BaseEstimator):
         With reset take down what it looks like.
         """
         gaps = self.missing == "forward" if reset else self.filling_ is not None
-        names, axes = columns(list(X)) if checks.is_list_of_series(X) else None, 0
+        names, axes = columns("X", list(X)) if checks.is_list_of_series(X) else None, 0
         X = checks.without_masks("X", X, gaps=gaps)
         if isinstance(X, Sequences):  # windows of a forecaster, which share their rows
             x = X

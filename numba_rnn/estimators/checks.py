@@ -332,7 +332,7 @@ def kept_array(name: str, array: np.ndarray) -> np.ndarray:
     """
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite")
-    if name == "x_scale_" and not (array > 0).all():
+    if name in ("x_scale_", "x_past_scale_", "static_scale_") and not (array > 0).all():
         raise ValueError(f"{name} must be positive")
     if name in ("y_scale_", "level_scale_") and not (array >= 0).all():
         raise ValueError(f"{name} must be positive, or 0 where y is constant")

@@ -48,6 +48,7 @@ from .values import (
     positive_int,
     real,
     seed,
+    truncation,
 )
 
 __all__ = [
@@ -94,6 +95,7 @@ __all__ = [
     "shaped",
     "state",
     "total_length",
+    "truncation",
     "unmasked",
     "writeable_array",
 ]

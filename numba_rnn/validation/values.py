@@ -45,6 +45,22 @@ def positive_int(name: str, value: Any) -> int:
     return int(value)
 
 
+def truncation(name: str, value: Any) -> tuple[int, int]:
+    """Return k1 and k2 of truncated backpropagation; a single k is both."""
+    if not isinstance(value, tuple):
+        k = positive_int(name, value)
+        return k, k
+    if len(value) != 2:
+        raise ValueError(f"{name} must be an int or two, (k1, k2), got {describe(value)}")
+    k1, k2 = positive_int(f"{name}[0]", value[0]), positive_int(f"{name}[1]", value[1])
+    if k2 < k1:
+        raise ValueError(
+            f"{name} must be (k1, k2) with k2 >= k1, got {describe(value)}: the loss of k1 steps "
+            "can't flow back fewer"
+        )
+    return k1, k2
+
+
 def flag(name: str, value: Any) -> bool:
     """Return a bool; anything else, 0 and 1 included, is refused."""
     if not isinstance(value, (bool, np.bool_)):
