@@ -222,7 +222,7 @@ def test_a_warm_start_scales_what_was_constant():
     before = [model.y_mean_[1], model.y_scale_[1]]
     model.fit([1e-6 * y, 3 * y])
     assert model.y_scale_[0] == pytest.approx(1e-6 * before[1])
-    assert [model.y_mean_[1], model.y_scale_[1]] == before
+    assert model.y_scale_[1] == pytest.approx(3 * before[1])
     assert np.ptp(model.predict(5)[0]) > 0
 
 
@@ -804,7 +804,7 @@ def test_it_is_better_than_the_baselines_where_there_is_something_to_learn(strat
 
 def test_parameters_are_those_of_the_forecaster_and_of_its_regressor():
     own = ["horizon", "window", "season", "difference_season", "difference", "strategy", "linear"]
-    own += ["calibration_fraction", "regressor", "warm_start", "random_state", "verbose"]
+    own += ["calibration_fraction", "missing", "regressor", "warm_start", "random_state", "verbose"]
     assert list(RNNForecaster.__init__.__annotations__)[:-1] == [*own, "checkpoint"]
     model = RNNForecaster(3, regressor=window_regressor()).set_params(season=12)
     assert {f"regressor__{name}" for name in RNNRegressor().get_params()} < set(model.get_params())
@@ -887,6 +887,7 @@ def test_a_grid_over_the_network():
         (RNNForecaster(3), TypeError, "regressor must be an RNNRegressor"),
         (RNNRegressor, TypeError, "regressor must be an RNNRegressor"),
         (window_regressor(random_state=0), ValueError, "leave random_state at None.*forecaster"),
+        (window_regressor(missing="forward"), ValueError, "leave missing at 'error'"),
         (window_regressor(verbose=1), ValueError, "leave verbose at 0"),
         (window_regressor(warm_start=True), ValueError, "leave warm_start at False"),
         (window_regressor(checkpoint="x"), ValueError, "leave checkpoint at None"),
@@ -984,7 +985,7 @@ def state(model):
     "options, y, x, words",
     [
         ({"hidden_size": 5}, 100, 2, "warm_start=True must keep the network"),
-        ({}, 100, 0, r"warm_start=True must keep the number of columns of X.* 2, got 0"),
+        ({}, 100, 0, r"warm_start=True: X must have 2 columns, as in fit, got 0"),
         (
             {"season": 4, "difference_season": True},
             100,
@@ -1005,15 +1006,35 @@ def test_a_fit_that_is_refused_changes_nothing(options, y, x, words):
     assert_same_bits(model.predict(3, beside[60:]), forecast)
 
 
-def test_a_warm_start_keeps_the_scaling():
+def test_a_warm_start_scales_series_anew_and_what_is_beside_them_as_before():
     y, x = walk(), np.random.default_rng(1).normal(size=(60, 1))
     model = small(warm_start=True).fit(y, x)
-    names = ("y_mean_", "y_scale_", "x_mean_", "x_scale_")
-    before = [getattr(model, name).copy() for name in names]
+    names = ("x_mean_", "x_scale_")
+    before, unit = [getattr(model, name).copy() for name in names], model.y_scale_[0]
     model.fit(100 * y + 7, 3 * x + 1)
     assert_same_bits([getattr(model, name) for name in names], before)
-    with pytest.raises(ValueError, match=r"keep the number of series.* 1, got 2"):
-        model.fit([y, y], [x, x])
+    assert model.y_scale_[0] == pytest.approx(100 * unit)
+
+
+def test_a_network_goes_on_with_other_series():
+    """Fine-tuning: of another number, length and unit."""
+    rng = np.random.default_rng(0)
+    wave = np.sin(np.arange(400) * 2 * np.pi / 7.3)
+    many = [
+        unit * (wave[k : k + 200] + 0.1 * rng.normal(size=200)) for k, unit in enumerate((1, 9, 50))
+    ]
+    other = 1e4 * (wave[50:110] + 0.1 * rng.normal(size=60)) + 3e5
+    options = {"window": 10, "max_iter": 40, "hidden_size": 8}
+    model = small(**options, warm_start=True, learning_rate_init=1e-2).fit(many)
+    before = [w.copy() for w in weights(model)]
+    change(model, max_iter=1).fit(other)
+    assert len(model.y_scale_) == 1 and len(model.predict()) == 3 and model.n_iter_ == 1
+    assert not np.array_equal(weights(model)[0], before[0])
+    cold = small(**options | {"max_iter": 1}).fit(other)
+    assert model.best_loss_ < 0.5 * cold.best_loss_
+    assert [len(one) for one in model.fit([other, many[0]]).predict()] == [3, 3]
+    with pytest.raises(ValueError, match=r"must keep the number of columns of y.* 1, got 2"):
+        model.fit(np.stack([other, other], axis=1))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -1131,7 +1152,8 @@ def test_bad_types_of_parameters(options, words):
         (pl.Series([1.0, None] * 30), None, "y must be finite, got nan at index 1"),
         (np.where(Y == Y[3], np.inf, Y), None, "y must be finite, got inf at index 3"),
         (Y, np.where(X == X, np.nan, X), "X must be finite, got nan at index 0, 0"),
-        (np.stack([Y, Y], 1), None, r"y must be one series, shape \(n,\).* got shape \(60, 2\)"),
+        (Y[:, None, None], None, r"y must be one series, shape \(n,\).* got shape \(60, 1, 1\)"),
+        (np.empty((60, 0)), None, r"y must be one series, shape \(n,\).* got shape \(60, 0\)"),
         (Y[:3], None, "y must have at least 6"),
         ([Y[:4], Y[:3]], None, r"y\[0\] must have at least 6"),
         ([Y, Y[:0]], None, r"y\[1\] must have at least 6"),
@@ -1180,14 +1202,6 @@ def test_masked_arrays():
     with pytest.raises(ValueError, match="y must have no masked entries, got 15 of 60"):
         small().backtest(gaps, 1)
     assert_same_bits(small().fit(np.ma.masked_array(Y)).predict(3), small().fit(Y).predict(3))
-
-
-def test_a_frame_with_one_column():
-    with pytest.raises(ValueError, match=r"got shape \(60, 1\); pass y\.squeeze\(\)"):
-        small().fit(pd.DataFrame({"sales": Y}))
-    with pytest.raises(ValueError, match=r"got shape \(60, 1\); pass y\.to_series\(\)"):
-        small().fit(pl.DataFrame({"sales": Y}))
-    small().fit(pd.DataFrame({"sales": Y}).squeeze())
 
 
 def test_bad_calls_of_predict():
@@ -1444,7 +1458,8 @@ def test_numbers_of_strangers(name, value):
 
 
 def test_arrays_of_strangers():
-    config, tensors = small(linear=True).fit(Y, X)._to_tensors()
+    model = small(linear=True, loss="quantile").fit(Y, X, X_past=Y, static=[1.0])
+    config, tensors = model._to_tensors()
     for name, value in tensors.items():
         for wrong in (value[:-1], value.astype(np.float16), value[None]):
             if name == "residuals_" and wrong.shape == (len(value) - 1, 3):

@@ -74,7 +74,7 @@ def test_own_coefficients_are_pulled_towards_the_common_ones():
     for z, slope in zip(zs, (0.8, 0.8, 0.8), strict=True):
         for t in range(1, len(z)):
             z[t] += slope * z[t - 1]
-    common, first, _, short = ridge.fit(zs, [np.empty((len(z), 0)) for z in zs], 3, 1)[0]
+    common, first, _, short = ridge.fit(zs, zs, [np.empty((len(z), 0)) for z in zs], 3, 1)[0]
     alone = ridge.fit(zs[2:], [np.empty((20, 0))], 3, 1)[0, 0]
     assert np.abs(short - common).sum() < np.abs(alone - common).sum()
     np.testing.assert_allclose(first[2], 0.8, atol=0.1)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .backtesting import Backtest
     from .component import window_regressor
     from .forecasting import RNNForecaster
+    from .importance import permutation_importance
+    from .long_frames import from_long, to_long
     from .supervised import EXPECTED_FAILED_CHECKS, RNNClassifier, RNNRegressor
 
 need("sklearn", "sklearn", "numba_rnn.estimators")
@@ -31,12 +33,15 @@ _NAMES = {
     "RNNClassifier": "supervised",
     "RNNForecaster": "forecasting",
     "RNNRegressor": "supervised",
+    "from_long": "long_frames",
+    "permutation_importance": "importance",
+    "to_long": "long_frames",
     "window_regressor": "component",
 }
 
 __all__ = [
     "EXPECTED_FAILED_CHECKS", "Backtest", "RNNClassifier", "RNNForecaster", "RNNRegressor",
-    "window_regressor",
+    "from_long", "permutation_importance", "to_long", "window_regressor",
 ]  # fmt: skip
 
 

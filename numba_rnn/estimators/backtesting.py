@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .differencing import difference
+from .gaps import carried
 from .series import Series
 
 
@@ -23,7 +24,7 @@ class Backtest:
     origins : ndarray of int64, shape (folds,)
         How many values were known.
     truth : ndarray of float64, shape (folds, horizon)
-        The values that followed.
+        The values that followed; NaN, where one is missing, is not scored.
     forecasts : dict of str to ndarray, shape (folds, horizon)
         Of the forecaster under the name of its class, and of the baselines: "naive", the last known
         value, and, with a season, "seasonal naive", the last known season.
@@ -63,10 +64,16 @@ class Backtest:
 
     def _scores(self, forecast: np.ndarray) -> dict[str, float]:
         error = np.abs(forecast - self.truth)
+        there = ~np.isnan(self.truth)
+        count, known = there.sum(axis=-1), error[there]
+        scored = count > 0
         with np.errstate(divide="ignore", invalid="ignore"):  # a constant history has no scale
-            mase = np.mean(error.mean(axis=-1) / self.scale)
-        rmse = np.sqrt(np.mean(error**2))
-        return {"MASE": float(mase), "RMSE": float(rmse), "MAE": float(error.mean())}
+            means = np.where(there, error, 0).sum(axis=-1)[scored] / count[scored]
+            mase = np.mean(means / self.scale[scored]) if scored.any() else np.nan
+        if not known.size:
+            return dict.fromkeys(("MASE", "RMSE", "MAE"), np.nan)
+        rmse = np.sqrt(np.mean(known**2))
+        return {"MASE": float(mase), "RMSE": float(rmse), "MAE": float(known.mean())}
 
     def of(self, which: int) -> Backtest:
         """Return that of one series of a list."""
@@ -79,6 +86,12 @@ class Backtest:
         for name, scores in self.scores.items():
             lines.append(f"{name:<{width}}" + "".join(f"{v:>9.4g}" for v in scores.values()))
         return "\n".join(lines)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of the values that are not missing; NaN where all are."""
+    values = values[~np.isnan(values)]
+    return float(np.mean(values)) if values.size else np.nan
 
 
 def run(
@@ -114,10 +127,12 @@ def run(
         found[name].append(forecast(known, np.stack(future)))
         for baseline, lag in (("naive", 1), ("seasonal naive", season)):
             if lag is not None:
-                values = [np.resize(one.values[-lag:], horizon) for one in known]
+                values = [
+                    np.resize(carried(one.values, season=lag)[-lag:], horizon) for one in known
+                ]
                 found[baseline].append(np.stack(values))
         changes = [difference(one.values, [season or 1]) for one in known]
-        scale.append([np.mean(np.abs(change)) for change in changes])
+        scale.append([_mean(np.abs(change)) for change in changes])
     truth = [one.values[len(one) - folds * horizon :].reshape(folds, horizon) for one in many]
     forecasts = {name: np.stack(values, axis=1) for name, values in found.items()}
     return Backtest(origins, np.stack(truth), forecasts, np.array(scale).T)

@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Literal, Self
 
@@ -164,7 +165,7 @@ class RNNEstimator(BaseEstimator):
         With reset take down what it looks like.
         """
         gaps = self.missing == "forward" if reset else self.filling_ is not None
-        names, axes = columns(list(X)) if checks.is_list_of_series(X) else None, 0
+        names, axes = columns("X", list(X)) if checks.is_list_of_series(X) else None, 0
         X = checks.without_masks("X", X, gaps=gaps)
         if isinstance(X, Sequences):  # windows of a forecaster, which share their rows
             x = X
@@ -172,7 +173,17 @@ class RNNEstimator(BaseEstimator):
             rows, lengths = checks.series_list("X", X, gaps=gaps)
             x = Sequences.of(rows.reshape(len(rows), -1), lengths)
         elif (axes := len(checks.shape("X", X))) == 3:
-            x = _of_array(checks.array_3d("X", X, gaps=gaps))
+            array = checks.array_3d("X", X, gaps=gaps)
+            if reset and checks.looks_turned(array):
+                _, steps, features = array.shape
+                warnings.warn(
+                    f"X of shape {array.shape} is read as series of {steps} steps of {features} "
+                    "features each, and looks as if the last axis were time: then pass "
+                    "np.swapaxes(X, 1, 2). Where it is right, list(X) is read without a word",
+                    UserWarning,
+                    stacklevel=5,  # the caller of fit or partial_fit
+                )
+            x = _of_array(array)
         elif axes > 3:
             raise ValueError(f"X must have {checks.FORMS}, got shape {checks.shape('X', X)}")
         elif reset or self._table:  # a column is a step, and there must be as many as at first
@@ -318,6 +329,9 @@ class RNNEstimator(BaseEstimator):
         ConvergenceWarning
             If max_iter epochs were over before loss or validation score had stalled, or the
             training ended with the loss that a constant prediction has.
+        UserWarning
+            If an array X of three axes looks as if time were the last one: there are many features
+            and few steps, and neighbours on the last axis are alike.
         UserWarning
             If the training was interrupted from the keyboard; the model so far is kept. Of several
             members these are those that had begun: where they are fewer, set n_members to

@@ -276,6 +276,40 @@ def array_3d(name: str, value: Any, *, gaps: bool = False) -> np.ndarray:
     return array
 
 
+SERIES_LOOKED_AT = 200
+
+
+def looks_turned(array: np.ndarray) -> bool:
+    """Whether an array (N, T, F) looks like (N, channels, time).
+
+    It does where there are more than three times as many features as steps, and 8 at least, and
+    either one step only, or neighbours of the last axis are alike, and more so than those of the
+    second, which is the rule for time and not for features. Spectra are alike in both ways, what
+    was embedded in neither.
+    """
+    _, steps, features = array.shape
+    if features < 8 or features <= 3 * steps:
+        return False
+    if steps == 1:
+        return True
+    some = array[:: -(-len(array) // SERIES_LOOKED_AT)].astype(np.float64)
+    for axes in ((1, 2), (0, 2), (0, 1)):  # levels of series, channels and features tell nothing
+        some = _centred(some, axes)
+    along, across = (float(np.mean(np.diff(some, axis=axis) ** 2)) for axis in (2, 1))
+    # over twice the variance, as von Neumann (1941) has it: 1 where the order says nothing
+    alike = along < float(np.mean(some.var(axis=2, ddof=1)))
+    return alike and along < 0.5 * across
+
+
+def _centred(array: np.ndarray, axes: tuple[int, int]) -> np.ndarray:
+    """Subtract means over some axes, 0 for NaN, and scale each series to 1 at most."""
+    size = np.nan_to_num(np.abs(array), nan=0, posinf=0).max(axis=(1, 2), keepdims=True)
+    array = array / np.where(size > 0, size, 1)
+    known = ~np.isnan(array)
+    total = np.where(known, array, 0).sum(axis=axes, keepdims=True)
+    return np.where(known, array - total / np.maximum(known.sum(axis=axes, keepdims=True), 1), 0)
+
+
 def in_dtype(name: str, rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return rows cast to a dtype that can hold them."""
     with np.errstate(over="ignore", under="ignore"):
@@ -298,7 +332,7 @@ def kept_array(name: str, array: np.ndarray) -> np.ndarray:
     """
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite")
-    if name == "x_scale_" and not (array > 0).all():
+    if name in ("x_scale_", "x_past_scale_", "static_scale_") and not (array > 0).all():
         raise ValueError(f"{name} must be positive")
     if name in ("y_scale_", "level_scale_") and not (array >= 0).all():
         raise ValueError(f"{name} must be positive, or 0 where y is constant")

@@ -7,11 +7,13 @@ from typing import Any
 from sklearn.base import clone
 
 from .. import validation
-from . import checks
+from . import checks, missing
 from .supervised import RNNRegressor
 
 # What forecaster and regressor both have is the forecaster's to say.
-OWNED = {"warm_start": False, "random_state": None, "verbose": 0, "checkpoint": None}
+OWNED: dict[str, Any] = {
+    "missing": "error", "warm_start": False, "random_state": None, "verbose": 0, "checkpoint": None,
+}  # fmt: skip
 
 
 def window_regressor(**changes: Any) -> RNNRegressor:
@@ -70,13 +72,24 @@ def given(regressor: Any) -> RNNRegressor:
     params = regressor.get_params(deep=False)
     for name, default in OWNED.items():
         value = params[name]
-        if value is not default and not (isinstance(value, (bool, int)) and value == default):
+        if value is not default and not (isinstance(value, (bool, int, str)) and value == default):
             raise ValueError(
-                f"regressor must leave {name} at {default}, got {validation.describe(value)}: "
+                f"regressor must leave {name} at {default!r}, got {validation.describe(value)}: "
                 f"give {name} to the forecaster, which hands it on"
             )
     checks.settings(params)
     return regressor
+
+
+def gaps(forecaster: Any) -> bool:
+    """Whether missing values are filled.
+
+    Raises
+    ------
+    ValueError
+        If the parameter `missing` is none of its choices.
+    """
+    return validation.choice("missing", forecaster.missing, missing.CHOICES) == "forward"
 
 
 def to_fit(regressor: RNNRegressor, own: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import validation
 from . import checks, component, ridge
+from .gaps import Gaps
 from .plan import Plan
 from .series import Form
 from .supervised import RNNRegressor
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from .forecasting import RNNForecaster
 
 ARRAYS = (
-    "_values", "_x", "y_mean_", "y_scale_", "level_mean_", "level_scale_", "x_mean_", "x_scale_",
+    "_values", "_x", "_read", "_static", "y_mean_", "y_scale_", "level_mean_", "level_scale_",
+    "x_mean_", "x_scale_", "x_past_mean_", "x_past_scale_", "static_mean_", "static_scale_",
     "residuals_", "coefficients_", "_deviations",
 )  # fmt: skip
 ASKED = ("standardize", "early_stopping", "patch")  # that the fitted regressor has otherwise
@@ -31,7 +33,6 @@ def to_tensors(model: RNNForecaster) -> tuple[dict[str, Any], dict[str, np.ndarr
     regressor, tensors = model.regressor_._to_tensors()
     own = {name: _plain(value) for name, value in model._given.items() if name != "checkpoint"}
     own["random_state"] = regressor["params"]["random_state"]
-    names = getattr(model, "feature_names_in_", None)
     config = {
         "own": own,
         # of the regressor that was given, where one was, what the fitted one doesn't say
@@ -44,8 +45,11 @@ def to_tensors(model: RNNForecaster) -> tuple[dict[str, Any], dict[str, np.ndarr
         "changes": model._changes,
         "regressor": regressor,
         "listed": model._listed,
+        "wide": model._wide,
+        "targets": model._targets,
         "forms": [form.describe() for form in model._forms],
-        "feature_names_in": None if names is None else names.tolist(),
+        "names": model._names,
+        "gaps": None if model._gaps is None else model._gaps.describe(),
     }
     del own["regressor"]
     tensors = {PREFIX + name: value for name, value in tensors.items()}
@@ -85,42 +89,62 @@ def from_tensors(
     if (total := model.network_share_ + model.naive_share_) > 1 + 1e-9:
         raise ValueError(f"network_share and naive_share must be at most 1, got {total}")
     model._forms = [Form.build(form) for form in config["forms"]]
+    model._wide = validation.flag("wide", config["wide"])
+    model._targets = K = validation.positive_int("targets", config["targets"])
     count, k, w = len(model._forms), plan.at_once, plan.window
-    if count < 1 or (count > 1 and not model._listed):
-        raise ValueError(f"forms must be one, or as many as listed, got {count}")
-    inputs = len(regressor.x_mean_)
-    model.n_features_in_ = features = (inputs - 1) // 2
-    if inputs % 2 == 0 or len(regressor.y_mean_) != k or (features and w < k):
-        raise ValueError(f"{regressor.rnn_!r} and {regressor.head_!r} must fit its forecaster")
+    if count < 1 or count % K or (count > K and not model._listed) or (K > 1 and not model._wide):
+        raise ValueError(f"forms must be {K} for each series, got {count}")
     if regressor._form.steps or regressor._table:
         raise ValueError("the regressor must be one that reads windows")
     rest = {name: value for name, value in tensors.items() if not name.startswith(PREFIX)}
     if set(rest) != set(ARRAYS):
         raise ValueError(f"the arrays must be {', '.join(ARRAYS)}, got {', '.join(rest)}")
     lines = len(ridge.views(plan.season)) if plan.linear else 0
+    features, past, fixed = (rest[f"{name}_mean_"].size for name in ("x", "x_past", "static"))
+    model.n_features_in_ = features
+    model._gaps = gaps = Gaps.build(config["gaps"], K, features, past)
+    if (gaps is None) != (model.missing == "error"):
+        raise ValueError(f"gaps must go with missing={model.missing!r}")
+    of_x, of_read = features, past  # with the indicators
+    if gaps is not None:
+        of_x += len(gaps.x.marked)
+        of_read += len(gaps.y) + len(gaps.past.marked)
+    inputs = K + of_read + fixed + 2 * of_x
+    if len(regressor.x_mean_) != inputs or len(regressor.y_mean_) != k * K or (features and w < k):
+        raise ValueError(f"{regressor.rnn_!r} and {regressor.head_!r} must fit its forecaster")
     shapes = {
         "_values": (count, plan.tail),
-        "_x": (count, plan.tail, features),
-        "y_mean_": (count,),
-        "y_scale_": (count,),
-        "level_mean_": (count,),
-        "level_scale_": (count,),
-        "x_mean_": (features,),
-        "x_scale_": (features,),
+        "_x": (count, plan.tail, of_x),
+        "_read": (count, plan.tail, of_read),
+        "_static": (count, fixed),
         "residuals_": (len(rest["residuals_"]), plan.horizon),
         "_deviations": (len(rest["residuals_"]), plan.horizon, len(regressor.quantiles_ or ())),
-        "coefficients_": (lines, 1 + count, w + 2 * features + 1),
+        "coefficients_": (lines, 1 + count, w + 2 * (of_x + fixed) + 1),
     }
+    for name, size in (
+        ("y", count), ("level", count), ("x", features), ("x_past", past), ("static", fixed)
+    ):  # fmt: skip
+        shapes |= {f"{name}_mean_": (size,), f"{name}_scale_": (size,)}
     for name, shape in shapes.items():
         array = validation.shaped(name, rest[name], shape, np.dtype(np.float64))
-        setattr(model, name, checks.kept_array(name, array).copy())
-    names = config["feature_names_in"]
-    if names is not None:
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValueError("feature_names_in must be a list of strings")
-        if len(names) != features:
-            raise ValueError(f"feature_names_in must be {features} names")
-        model.feature_names_in_ = np.array(names, object)
+        if name == "residuals_" and gaps is not None:  # of values that are missing
+            checks.kept_array(name, array[~np.isnan(array)])
+        else:
+            checks.kept_array(name, array)
+        setattr(model, name, array.copy())
+    model._names = config["names"]
+    sizes = {"X": features, "X_past": past, "static": fixed}
+    if not isinstance(model._names, dict) or set(model._names) != set(sizes):
+        raise ValueError(f"names must be those of {', '.join(sizes)}")
+    for name, own in model._names.items():
+        if own is None:
+            continue
+        if not isinstance(own, list) or not all(isinstance(label, str) for label in own):
+            raise ValueError(f"names of {name} must be a list of strings")
+        if len(own) != sizes[name]:
+            raise ValueError(f"names of {name} must be {sizes[name]}")
+    if model._names["X"] is not None:
+        model.feature_names_in_ = np.array(model._names["X"], object)
     return model
 
 

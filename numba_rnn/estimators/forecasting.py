@@ -1,19 +1,20 @@
 """RNNForecaster: a series in, its future out, by a linear path and an RNNRegressor on windows.
 
     y, (n,)  scaled  ridge regressions, step after step                         L, (steps,)
-    y, (n,)  differences  z, scaled  windows  (N, w, 1 + 2F)  RNNRegressor      N, (steps,)
+    y, (n,)  differences  z, scaled  windows  (N, w, 1 + P + 2F)  RNNRegressor  N, (steps,)
     y, (n,)  the last season, or value, again                                  S, (steps,)
     forecast  a weighted mean of L, N and S
 
 Symbols: w = window, k steps that the network forecasts at once (1, or the whole horizon), F columns
-of X. What either forecasts is appended to what it has read, and the next steps follow from that.
+of X, P of X_past. What either forecasts is appended to what it has read, and the next steps follow
+from that.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -29,10 +30,11 @@ from .backtesting import Backtest, run
 from .base import all_or_nothing
 from .component import window_regressor
 from .differencing import difference
-from .paths import LastSeason, LinearPath, NetworkPath, Past
+from .gaps import Gaps, fill
+from .paths import LastSeason, LinearPath, NetworkPath, Past, Scaled
 from .plan import Parts, Plan, divide, resolve
 from .sequences import spread, units
-from .series import Form, Series
+from .series import Form, Panel, Series
 from .supervised import RNNRegressor
 from .windows import rolling
 
@@ -49,9 +51,12 @@ class RNNForecaster(BaseEstimator):
     measured on values that were held back from all. The season is that of a pandas Series' index:
     arrays have none, unless `season` says so.
 
-    What is known of the future beside the series goes into X, a row a step. A list of series trains
+    What is known of the future beside the series goes into X, a row a step, what is known up to now
+    alone into X_past, and what is known of a series as a whole into static. A list of series trains
     one network for all of them; each is scaled on its own, has a linear path of its own, which is
-    pulled towards that of all where they are alike, and forecasts and intervals of its own.
+    pulled towards that of all where they are alike, and forecasts and intervals of its own. A table
+    of several columns, which may depend on one another, is read and forecast as one by the network;
+    the linear path takes each column for a series.
 
     Parameters
     ----------
@@ -86,6 +91,12 @@ class RNNForecaster(BaseEstimator):
         linear path is then fitted to all values. Where that is less than two horizons, it is that
         share of the forecasts of a whole horizon. With 0 there are no residuals, and the network
         counts half.
+    missing : {"error", "forward"}, default="error"
+        What is done with NaN, None, pandas' NA and masked entries of y, X and X_past: refuse them,
+        or carry the last value forward, and of y, where it has a season, the last change from
+        season to season; before the first one stands the mean. Beside each column that had gaps in
+        `fit` an indicator says where. What is missing in y is no target, and
+        nothing is measured or judged by it.
     regressor : RNNRegressor, optional
         The network and its training, `window_regressor()` by default, which has 32 units; that
         function makes one with other parameters. A copy is fitted, and reads scaled windows. An
@@ -96,9 +107,10 @@ class RNNForecaster(BaseEstimator):
         the training loss says when to stop. ``standardize`` says whether each differenced series,
         and each column of X, is scaled by what was trained on; the linear path always scales.
     warm_start : bool, default=False
-        Whether `fit` goes on with the network of the last one, with as many series and columns of
-        X, in its scaling. The linear path is fitted anew. This and what follows are the
-        forecaster's to say: the regressor must leave them at their defaults.
+        Whether `fit` goes on with the network of the last one, on the same or on other series. They
+        are scaled anew, and X, X_past and static as they were, with the same columns; the linear
+        path is fitted anew. This, what follows and missing are the forecaster's to say: the
+        regressor must leave them at their defaults.
     random_state : int, RandomState instance or None, default=None
         Of the regressor.
     verbose : int, default=0
@@ -114,26 +126,28 @@ class RNNForecaster(BaseEstimator):
         Its attributes.
     network_share_, naive_share_ : float
         How much the network counts, and the last season repeated; the linear path has the rest.
-    coefficients_ : ndarray of float64, shape (views, 1 + n_series, window + 2 n_features_in_ + 1)
+    coefficients_ : ndarray of float64, shape (views, 1 + n_series, window + 2 (F + S) + 1)
         Of the linear path, the constant last: of the values and, with a season, of their changes
-        from season to season; of all series together first, then of each.
+        from season to season; of all series together first, then of each. F columns of X and of
+        indicators of its gaps, S static ones.
     n_features_in_ : int
         Columns of X, 0 without it.
     feature_names_in_ : ndarray of str, shape (n_features_in_,)
         Where X was a frame, or a list of frames.
     y_mean_, y_scale_ : ndarray of float64, shape (n_series,)
-        Scaling of the differenced series. The scale of one that is constant where it is trained on
-        is that of all of it; 0 where all of it is constant, so that the constant is what is
-        forecast. Beside a linear path the mean of differences is taken to be 0: it is a drift,
-        which that path has.
+        Scaling of the differenced series; here and in what follows each of several columns is one,
+        those of the first series first. The scale of one that is constant where it is trained on is
+        that of all of it; 0 where all of it is constant, so that the constant is what is forecast.
+        Beside a linear path the mean of differences is taken to be 0: it is a drift, which that
+        path has.
     level_mean_, level_scale_ : ndarray of float64, shape (n_series,)
         Scaling of the series as they are, for the linear path.
-    x_mean_, x_scale_ : ndarray of float64, shape (n_features_in_,)
-        Scaling of X.
+    x_mean_, x_scale_, x_past_mean_, x_past_scale_, static_mean_, static_scale_ : ndarray of float64
+        Scaling of the columns of X, X_past and static.
     residuals_ : ndarray of float64, shape (origins, horizon)
-        Truth minus forecast of the values held back, a row for each of the steps before them from
-        which they were forecast, divided by y_scale_ of their series. No row where too little was
-        held back, and none of constant series beside others.
+        Truth, NaN where it is missing, minus forecast of the values held back, a row for each of
+        the steps before them from which they were forecast, divided by y_scale_ of their series. No
+        row where too little was held back, and none of constant series beside others.
 
     Notes
     -----
@@ -216,6 +230,7 @@ class RNNForecaster(BaseEstimator):
         strategy: Literal["auto", "recursive", "direct"] = "auto",
         linear: bool = True,
         calibration_fraction: float = 0.2,
+        missing: Literal["error", "forward"] = "error",
         regressor: RNNRegressor | None = None,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
@@ -230,6 +245,7 @@ class RNNForecaster(BaseEstimator):
         self.strategy = strategy
         self.linear = linear
         self.calibration_fraction = calibration_fraction
+        self.missing = missing
         self.regressor = regressor
         self.warm_start = warm_start
         self.random_state = random_state
@@ -256,17 +272,24 @@ class RNNForecaster(BaseEstimator):
 
     # --- fit ------------------------------------------------------------------------------------
 
-    def fit(self, y: Any, X: Any = None) -> Self:
+    def fit(self, y: Any, X: Any = None, *, X_past: Any = None, static: Any = None) -> Self:
         """Fit the linear path and the network to one series or to many.
 
         Parameters
         ----------
         y : array_like, shape (n,), pandas or polars Series, or a list of such
-            Finite numbers at regular steps.
+            Numbers at regular steps. An array (n, K) or a frame is K series that are
+            forecast together: the network reads all of them and forecasts all.
         X : array_like or frame, shape (n,) or (n, F), or a list of such, optional
             What is known beside y, row by row, and will be known of the future, like the time of
             the year or a price to be set. Where y and X both have an index of pandas, it must be
             the same.
+        X_past : array_like or frame, shape (n,) or (n, P), or a list of such, optional
+            What is known beside y up to now alone, like the weather. The network reads it, and no
+            forecast needs it of the future: where a forecast feeds on itself, the last row stands.
+        static : array_like or frame, shape (S,) or for a list of series (n_series, S), optional
+            What is known of each series as a whole, like the size of a shop, as numbers. Of series
+            without anything of the kind in common it says nothing.
 
         Returns
         -------
@@ -290,65 +313,74 @@ class RNNForecaster(BaseEstimator):
         UserWarning
             If the training was interrupted from the keyboard; the model so far is kept.
         """
-        many, listed = series.many(y, X)
-        return self._fit(many, listed, series.columns(X))
+        given = series.panel(y, X, X_past, static, gaps=component.gaps(self))
+        return self._fit(given, _names(X, X_past, static))
 
-    def _fit(self, many: list[Series], listed: bool, columns: list[str] | None = None) -> Self:
+    def _fit(self, given: Panel, names: dict[str, list[str] | None]) -> Self:
         params = self.get_params(deep=False)
         regressor = component.given(self.regressor)
         to_fit = component.to_fit(regressor, params)
-        plan, parts = self._planned(many, listed)
-        features = many[0].x.shape[1]
+        plan, parts = self._planned(given)
+        features = given[0].x.shape[1]
         with all_or_nothing(self):
             # others may be set after the fit
             self._given = params | {"regressor": self.regressor and clone(regressor)}
             self._asked = clone(regressor)
             if self.warm_start and self.__sklearn_is_fitted__():
-                self._check_going_on(plan, len(many), features, columns)
+                self._check_going_on(plan, given, names)
                 self._plan = plan
-                self._measure_constants(many, parts)
+                given = self._filled(given, parts)
             else:
-                self._plan, self.regressor_ = plan, type(regressor)()
-                self._measure(many, parts)
-            self._listed, self._forms = listed, [one.form for one in many]
+                self._plan, self.regressor_, self._gaps = plan, type(regressor)(), None
+                if component.gaps(self):
+                    self._gaps = Gaps.of(given, [part.known for part in parts])
+                given = self._filled(given, parts)
+                self._measure_beside(given, parts)
+            self._names = names
+            self._measure(given, parts)
+            self._listed, self._wide, self._targets = given.listed, given.wide, given.targets
+            self._forms = given.forms
             self.n_features_in_ = features
             self.__dict__.pop("feature_names_in_", None)
-            if columns is not None:
-                self.feature_names_in_ = np.array(columns, object)
-            self._values, self._x = self._ends(many)
-            values, xs = [one.values for one in many], [self._scaled_x(one.x) for one in many]
-            self._fit_linear(values, xs)
+            if names["X"] is not None:
+                self.feature_names_in_ = np.array(names["X"], object)
+            self._values, self._x, self._read, self._static = self._ends(given)
+            many = self._scaled(given)
+            self._fit_linear(many)
             self.residuals_ = np.empty((0, plan.horizon))
             quantiles = regressor._levels() or ()
             self._deviations = np.empty((0, plan.horizon, len(quantiles)))
             # Until it is known better; a network that fails counts nothing beside a linear path.
             unknown = 0.0 if self.calibration_fraction > 0 else 0.5
             self.network_share_, self.naive_share_ = unknown if plan.linear else 1.0, 0.0
-            self._changes = self._naive_errors(values)
+            self._changes = self._naive_errors(many)
             with all_or_nothing(self.regressor_):
                 self.regressor_.set_params(**to_fit)
-                training, inputs, targets = NetworkPath(plan, self.regressor_).begin(
-                    values, xs, self.y_mean_, self.y_scale_, parts
+                training, inputs, targets = self._network().begin(
+                    many, self.y_mean_, self.y_scale_, parts
                 )
         try:
             # Beside a linear path a network that has learned little counts little.
             training.run(inputs, targets, quiet=plan.linear)
         finally:
             self.regressor_._take_down(training)
-        self._look_back(values, xs, parts)
+        self._look_back(many, parts)
         return self
 
-    def _planned(
-        self, many: list[Series], listed: bool, folds: int = 0
-    ) -> tuple[Plan, list[Parts]]:
+    def _filled(self, given: Panel, parts: list[Parts] | None = None) -> Panel:
+        """Return series whose gaps are filled, where that is asked for."""
+        known = None if parts is None else [part.known for part in parts]
+        return given if self._gaps is None else self._gaps.filled(given, self._plan.season, known)
+
+    def _planned(self, given: Panel, folds: int = 0) -> tuple[Plan, list[Parts]]:
         """Choose what is read, and what the values of each series are for, before some folds."""
         regressor = component.given(self.regressor)
         names = ("early_stopping", "validation_fraction")
         params = self.get_params(deep=False) | {name: getattr(regressor, name) for name in names}
-        features = many[0].x.shape[1]
+        features = given[0].x.shape[1]
         held = folds * self.horizon if folds else 0
-        lengths = [max(len(one) - held, 0) for one in many]
-        seasons = {one.form.season for one in many}
+        lengths = [max(len(one) - held, 0) for one in given]
+        seasons = {one.form.season for one in given}
         own = seasons.pop() if len(seasons) == 1 else None
         plan = resolve(params, lengths, own, features)
         if features and plan.window < plan.at_once:
@@ -358,7 +390,7 @@ class RNNForecaster(BaseEstimator):
             )
         parts, refused = [], []
         for i, n in enumerate(lengths):
-            name = f"y[{i}]" if listed else "y"
+            name = given.name(i)
             if folds:
                 name += f", before the first of {folds} folds of {plan.horizon} values,"
             try:
@@ -370,116 +402,146 @@ class RNNForecaster(BaseEstimator):
                     raise
         if len(refused) == len(parts):
             raise refused[0]
-        validated = sum(part.windows - part.validated_from for part in parts)
+        each = parts[:: given.targets]
+        validated = sum(part.windows - part.validated_from for part in each)
         share = params["validation_fraction"]
         if params["early_stopping"] and share is not None and validated < 2:
             raise ValueError(
                 "early_stopping needs two windows held back at least, got "
                 f"validation_fraction={share} of "
-                f"{sum(part.windows for part in parts)} windows"
+                f"{sum(part.windows for part in each)} windows"
             )
         return plan, parts
 
-    def _check_going_on(
-        self, plan: Plan, count: int, features: int, columns: list[str] | None
-    ) -> None:
+    def _check_going_on(self, plan: Plan, given: Panel, names: dict[str, list[str] | None]) -> None:
         """Check that a network, and the scaling that it knows, can be trained further."""
-        own = getattr(self, "feature_names_in_", None)
-        for name, was, now in (
+        for what, was, now in (
             ("season and difference", self._plan.lags, plan.lags),
-            ("window, and steps forecast at once", _read(self._plan), _read(plan)),
-            ("the number of series", len(self.y_mean_), count),
-            ("the number of columns of X", self.n_features_in_, features),
-            ("the columns of X", None if own is None else own.tolist(), columns),
+            ("window, and steps forecast at once", _shape(self._plan), _shape(plan)),
+            ("the number of columns of y", self._targets, given.targets),
         ):
-            if was != now and not (name == "the columns of X" and None in (was, now)):
+            if was != now:
                 raise ValueError(
-                    f"warm_start=True must keep {name}, with which it is scaled, {was}, got {now}"
+                    f"warm_start=True must keep {what}, with which it is trained, {was}, got {now}"
+                )
+        self._check_beside(given[0], names, "warm_start=True: ")
+
+    def _check_beside(
+        self,
+        one: Series,
+        names: dict[str, list[str] | None],
+        why: str = "",
+        among: Sequence[str] = ("X", "X_past", "static"),
+    ) -> None:
+        """Check that a series has beside it what there was in fit."""
+        widths = {
+            "X": (one.x.shape[1], len(self.x_mean_)),
+            "X_past": (one.read.shape[1], len(self.x_past_mean_)),
+            "static": (len(one.static), len(self.static_mean_)),
+        }
+        for name in among:
+            now, was = names[name], self._names[name]
+            if now is not None and was is not None and now != was:
+                raise ValueError(f"{why}{name} must have the columns {was}, as in fit, got {now}")
+            found, expected = widths[name]
+            if found != expected:
+                raise ValueError(
+                    f"{why}{name} must have {expected} columns, as in fit, got {found}"
                 )
 
-    def _measure(self, many: list[Series], parts: list[Parts]) -> None:
-        """Measure differences and X where they are trained on."""
-        pairs = list(zip(many, parts, strict=True))
-        x = np.concatenate([one.x[: part.seen] for one, part in pairs])
+    def _measure_beside(self, given: Panel, parts: list[Parts]) -> None:
+        """Measure X and X_past where they are trained on, and what is static."""
+        pairs = list(zip(given.each, parts[:: given.targets], strict=True))
+        for name, rows in (
+            ("x", np.concatenate([one.x[: part.seen] for one, part in pairs])),
+            ("x_past", np.concatenate([one.read[: part.seen] for one, part in pairs])),
+            ("static", np.stack([one.static for one in given.each])),
+        ):
+            mean, scale = np.zeros(rows.shape[1]), np.ones(rows.shape[1])
+            if self._asked.standardize:
+                mean, scale = spread(rows)
+            setattr(self, f"{name}_mean_", mean)
+            setattr(self, f"{name}_scale_", units(scale))
+
+    def _measure(self, given: Panel, parts: list[Parts]) -> None:
+        """Measure differences where they are trained on."""
+        found = [(0.0, 1.0)] * len(given)
         if self._asked.standardize:
-            found = [scaling.unit(self._plan, one.values, part.seen) for one, part in pairs]
-            self.y_mean_, self.y_scale_ = np.array(found).T.copy()
-            self.x_mean_, scale = spread(x)
-            self.x_scale_ = units(scale)
-        else:
-            self.y_mean_, self.y_scale_ = np.zeros(len(pairs)), np.ones(len(pairs))
-            self.x_mean_, self.x_scale_ = np.zeros(x.shape[1]), np.ones(x.shape[1])
+            found = [
+                scaling.unit(self._plan, one.truth, part.seen)
+                for one, part in zip(given, parts, strict=True)
+            ]
+        self.y_mean_, self.y_scale_ = np.array(found).T.copy()
 
-    def _measure_constants(self, many: list[Series], parts: list[Parts]) -> None:
-        """Scale series that were constant at first by what they are now."""
-        self.y_mean_, self.y_scale_ = self.y_mean_.copy(), self.y_scale_.copy()
-        for i in np.flatnonzero(self.y_scale_ == 0):
-            found = scaling.unit(self._plan, many[i].values, parts[i].seen)
-            self.y_mean_[i], self.y_scale_[i] = found
+    def _ends(self, given: Panel) -> tuple[np.ndarray, ...]:
+        """Return what a forecast reads of series: values (M, tail), and scaled what is beside."""
+        plan = self._plan
+        many = self._scaled(given.of([one.lengthened(plan.tail, plan.season) for one in given]))
+        last = slice(-plan.tail, None)
+        return (
+            np.stack([one.values[last] for one in many]),
+            np.stack([one.x[last] for one in many]),
+            np.stack([one.read[last] for one in many]),
+            np.stack([one.static for one in many]),
+        )
 
-    def _ends(self, many: list[Series]) -> tuple[np.ndarray, np.ndarray]:
-        """Return what a forecast reads of series: values (M, tail), and X (M, tail, F) scaled."""
-        tail = self._plan.tail
-        many = [one.lengthened(tail, self._plan.season) for one in many]
-        values = np.stack([one.values[len(one) - tail :] for one in many])
-        return values, np.stack([self._scaled_x(one.x[len(one) - tail :]) for one in many])
+    def _scaled(self, given: Panel) -> list[Scaled]:
+        """Return series with what is beside them scaled, which all columns of one share."""
+        found = []
+        for k, one in enumerate(given):
+            if k % given.targets == 0:
+                read = (one.read - self.x_past_mean_) / self.x_past_scale_
+                beside = (
+                    np.concatenate([self._scaled_x(one.x), one.marks_of_x], axis=1),
+                    np.concatenate([one.marks_of_y, read, one.marks_of_read], axis=1),
+                    (one.static - self.static_mean_) / self.static_scale_,
+                )
+            found.append(Scaled(one.values, one.truth, *beside))
+        return found
 
     def _scaled_x(self, x: np.ndarray) -> np.ndarray:
         return (x - self.x_mean_) / self.x_scale_
 
-    def _fit_linear(self, values: list[np.ndarray], xs: list[np.ndarray]) -> None:
-        """Fit the linear path to all values of some series, with scaled X."""
-        levels = np.array([scaling.level(one) for one in values])
-        self.level_mean_, self.level_scale_ = levels.T.copy()
-        self.coefficients_ = LinearPath(self._plan).fit(
-            values, xs, self.level_mean_, self.level_scale_
-        )
+    def _network(self) -> NetworkPath:
+        marks = 0 if self._gaps is None else len(self._gaps.y)
+        return NetworkPath(self._plan, self.regressor_, self._targets, marks)
 
-    def _naive_errors(self, values: list[np.ndarray]) -> float:
+    def _fit_linear(self, many: list[Scaled]) -> None:
+        """Fit the linear path to all values of some series."""
+        levels = np.array([scaling.level(one.truth) for one in many])
+        self.level_mean_, self.level_scale_ = levels.T.copy()
+        line = LinearPath(self._plan)
+        self.coefficients_ = line.fit(many, self.level_mean_, self.level_scale_)
+
+    def _naive_errors(self, many: list[Scaled]) -> float:
         """Return the error of the seasonal naive forecast, in units of y_scale_."""
         lag = [self._plan.season]
         found = [
-            difference(one, lag) / units(scale)
-            for one, scale in zip(values, self.y_scale_, strict=True)
+            difference(one.truth, lag) / units(scale)
+            for one, scale in zip(many, self.y_scale_, strict=True)
         ]
-        return scaling.root_mean_square(np.concatenate(found))
+        changes = np.concatenate(found)
+        return scaling.root_mean_square(changes[~np.isnan(changes)])
 
-    def _look_back(
-        self, values: list[np.ndarray], xs: list[np.ndarray], parts: list[Parts]
-    ) -> None:
+    def _look_back(self, many: list[Scaled], parts: list[Parts]) -> None:
         """Forecast what was held back: how much the network counts, and what is left."""
         plan, h, tail = self._plan, self._plan.horizon, self._plan.tail
-        # a constant says nothing of how far others may be from their forecast
-        telling = np.flatnonzero(self.y_scale_ > 0) if self.y_scale_.any() else range(len(values))
-        telling = [
-            i for i in telling
-            if parts[i].known >= tail and len(values[i]) - parts[i].known >= h
-        ]  # fmt: skip
-        if not telling:
-            return
         earlier = self
         if plan.linear:
             earlier = _shallow(self)
             known = [part.known for part in parts]
-            earlier._fit_linear(
-                [one[:end] for one, end in zip(values, known, strict=True)],
-                [x[:end] for x, end in zip(xs, known, strict=True)],
-            )
-        network = NetworkPath(plan, self.regressor_)
-        found: list[list[np.ndarray]] = []
-        for i in telling:
-            begin = parts[i].known - tail
-            rows = sliding_window_view(values[i][begin:], tail + h)
-            x = rolling(xs[i][begin:], tail + h)
-            scale = units(self.y_scale_[i])
-            for first in range(0, len(rows), ORIGINS_AT_ONCE):
-                some = slice(first, first + ORIGINS_AT_ONCE)
-                past = earlier._own().of(np.full(len(rows[some]), i)).at(rows[some, :tail])
-                ways = [way[:, :h] / scale for way in self._ways(past, x[some])]
-                apart = np.empty((*ways[0].shape, 0))
-                if self.regressor_.quantiles_ is not None:
-                    apart = network.deviations(past, _whole(x[some], plan))[:, :h] / scale
-                found.append([rows[some, tail:] / scale, apart, *ways])
+            earlier._fit_linear([one.until(end) for one, end in zip(many, known, strict=True)])
+        found = []
+        for i in range(0, len(many), self._targets):
+            columns = np.arange(i, i + self._targets)
+            # a constant says nothing of how far others may be from their forecast
+            if self.y_scale_.any():
+                columns = columns[self.y_scale_[columns] > 0]
+            held = len(many[i].values) - parts[i].known
+            if len(columns) and parts[i].known >= tail and held >= h:
+                found += earlier._from_each(many, i, parts[i].known, columns)
+        if not found:
+            return
         truth, apart, ahead, *others = (np.concatenate(each) for each in zip(*found, strict=True))
         self._deviations = apart
         if not plan.linear:
@@ -487,11 +549,56 @@ class RNNForecaster(BaseEstimator):
             return
         line = others[0]
         changes = [ahead - line, others[1] - line]
-        best, _ = nnls(np.stack([change.ravel() for change in changes], 1), (truth - line).ravel())
-        horizons = len(truth) / h
+        there = ~np.isnan(truth)
+        if not there.any():
+            return
+        best, _ = nnls(np.stack([each[there] for each in changes], 1), (truth - line)[there])
+        horizons = np.count_nonzero(there) / h**2
         best = best / max(1.0, best.sum()) * horizons / (horizons + 2)
         self.network_share_, self.naive_share_ = best.tolist()
         self.residuals_ = truth - line - best[0] * changes[0] - best[1] * changes[1]
+
+    def _from_each(
+        self, many: list[Scaled], i: int, known: int, columns: np.ndarray
+    ) -> list[list[np.ndarray]]:
+        """Forecast a series, the columns of which begin at i, from each of the values held back.
+
+        Returns
+        -------
+        list of list of ndarray, shape (origins, horizon)
+            For some origins and one of the columns: truth, deviations of the network's quantiles
+            (with one axis more), and what each way forecasts, in units of y_scale_.
+        """
+        plan, h, tail, K = self._plan, self._plan.horizon, self._plan.tail, self._targets
+        begin = known - tail
+        rows, truths = (  # (origins, K, tail + h)
+            sliding_window_view(
+                np.stack([getattr(many[k], name)[begin:] for k in range(i, i + K)]), tail + h, 1
+            ).swapaxes(0, 1)
+            for name in ("values", "truth")
+        )
+        x, read = rolling(many[i].x[begin:], tail + h), rolling(many[i].read[begin:], tail + h)
+        found, own = [], self._own()
+        for first in range(0, len(rows), ORIGINS_AT_ONCE):
+            some = slice(first, first + ORIGINS_AT_ONCE)
+            count = len(rows[some])
+            past = own.of(np.tile(np.arange(i, i + K), count))
+            past = past.at(
+                rows[some, :, :tail].reshape(count * K, tail),
+                np.repeat(read[some, :tail], K, axis=0),
+            )
+            ahead = np.repeat(x[some], K, axis=0)
+            ways = self._ways(past, ahead)
+            apart = np.empty((*ways[0].shape, 0))
+            if self.regressor_.quantiles_ is not None:
+                apart = self._network().deviations(past, _whole(ahead, plan))
+            for k in columns:
+                mine = slice(k - i, None, K)
+                scale = units(self.y_scale_[k])
+                each = [apart[mine, :h], *(way[mine, :h] for way in ways)]
+                truth = truths[some, k - i, tail:]
+                found.append([array / scale for array in (truth, *each)])
+        return found
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(getattr(self, "regressor_", None), "best_loss_")
@@ -501,8 +608,8 @@ class RNNForecaster(BaseEstimator):
     def _own(self) -> Past:
         """Return the ends of the series of `fit`."""
         return Past(
-            self._values, self._x, self.y_mean_, self.y_scale_, self.level_mean_,
-            self.level_scale_, self.coefficients_[:, 1:],
+            self._values, self._x, self._read, self._static, self.y_mean_, self.y_scale_,
+            self.level_mean_, self.level_scale_, self.coefficients_[:, 1:],
         )  # fmt: skip
 
     def _ways(self, past: Past, x: np.ndarray) -> list[np.ndarray]:
@@ -511,15 +618,15 @@ class RNNForecaster(BaseEstimator):
         Each is (M, steps at least), with x (M, tail + steps, F) scaled.
         """
         plan = self._plan
-        found = [NetworkPath(plan, self.regressor_).forecast(past, _whole(x, plan))]
+        found = [self._network().forecast(past, _whole(x, plan))]
         if plan.linear:
             found += [LinearPath(plan).forecast(past, x), LastSeason(plan).forecast(past, x)]
         return found
 
     def _ahead(self, past: Past, steps: int, x: np.ndarray) -> np.ndarray:
-        """Forecast series, (M, steps), with X of so many whole blocks, unscaled."""
-        plan, x = self._plan, np.concatenate([past.x, self._scaled_x(x)], axis=1)
-        network = NetworkPath(plan, self.regressor_)
+        """Forecast series, (M, steps), with X of so many whole blocks, scaled."""
+        plan, x = self._plan, np.concatenate([past.x, x], axis=1)
+        network = self._network()
         if not plan.linear:
             return network.forecast(past, x)[:, :steps]
         near = x[:, : plan.tail + steps]
@@ -543,6 +650,8 @@ class RNNForecaster(BaseEstimator):
 
         Parameters
         ----------
+        forms : list of Form
+            One a series, whatever columns it has.
         known : list
             Lengths and indices of what is known; 0 and None where X begins with the future.
         """
@@ -553,10 +662,9 @@ class RNNForecaster(BaseEstimator):
             return [np.empty((n + rows, 0)) for n, _ in known]
         if X is None:
             raise ValueError(f"X must have the {features} columns that it had in fit, got None")
-        names = series.columns(X)
-        own = getattr(self, "feature_names_in_", None)
-        if names is not None and own is not None and names != own.tolist():
-            raise ValueError(f"X must have the columns {own.tolist()}, as in fit, got {names}")
+        names, own = series.columns("X", X), self._names["X"]
+        if names is not None and own is not None and names != own:
+            raise ValueError(f"X must have the columns {own}, as in fit, got {names}")
         if not listed:
             X = [X]
         elif not isinstance(X, (list, tuple)) or len(X) != len(forms):
@@ -570,7 +678,8 @@ class RNNForecaster(BaseEstimator):
             index = None if form.last is None else form.index(rows)
             if before is not None:
                 index = before.append(index)
-            table = series.table(name, given, n + steps, index, most=n + rows)
+            gaps = self._gaps is not None
+            table = series.table(name, given, n + steps, index, most=n + rows, gaps=gaps)
             if table.shape[1] != features:
                 raise ValueError(
                     f"{name} must have {features} columns, as in fit, got {table.shape[1]}"
@@ -579,25 +688,60 @@ class RNNForecaster(BaseEstimator):
             found.append(np.concatenate([table, more]))
         return found
 
-    def _forecast(self, steps: int | None, X: Any, y: Any) -> _Forecast:
+    def _forecast(self, steps: int | None, X: Any, y: Any, X_past: Any, static: Any) -> _Forecast:
         """Forecast the series of `fit`, or other ones."""
         check_is_fitted(self)
         steps = self._plan.horizon if steps is None else validation.positive_int("steps", steps)
+        K = self._targets
         if y is None:
+            for name, value in (("X_past", X_past), ("static", static)):
+                if value is not None:
+                    raise ValueError(
+                        f"{name} must be None without y, as it is known from fit, got "
+                        + validation.describe(value)
+                    )
             past, forms, listed = self._own(), self._forms, self._listed
-            x = np.stack(self._future(steps, X, forms, listed, [(0, None)] * len(forms)))
+            tables = self._future(steps, X, forms[::K], listed, [(0, None)] * (len(forms) // K))
         else:
-            many, listed = series.many(y, None)
-            forms = [one.form for one in many]
+            given = series.panel(y, None, X_past, static, gaps=self._gaps is not None)
+            self._check_targets(given)
+            self._check_beside(given[0], _names(X, X_past, static), among=("X_past", "static"))
+            forms, listed = given.forms, given.listed
             known = [
-                (len(one), series.index_of(given))
-                for one, given in zip(many, y if listed else [y], strict=True)
+                (len(one), series.index_of(of_one))
+                for one, of_one in zip(given.each, y if listed else [y], strict=True)
             ]
-            tables = self._future(steps, X, forms, listed, known)
-            pairs = list(zip(many, tables, strict=True))
-            past = self._past_of([Series(one.values, x[: len(one)], one.form) for one, x in pairs])
-            x = np.stack([x[len(one) :] for one, x in pairs])
+            found = self._future(steps, X, forms[::K], listed, known)
+            past = self._past_of(given, [x[:n] for x, (n, _) in zip(found, known, strict=True)])
+            tables = [x[n:] for x, (n, _) in zip(found, known, strict=True)]
+        x = self._scaled_future(past, tables)
         return _Forecast(self._ahead(past, steps, x), past, x, forms, listed)
+
+    def _scaled_future(self, past: Past, tables: Sequence[np.ndarray]) -> np.ndarray:
+        """Return X of the future (M, steps, F) scaled, with its gaps filled, for all columns."""
+        found = []
+        for table, before in zip(tables, past.x[:: self._targets], strict=True):
+            parts = [self._scaled_x(table)]
+            if self._gaps is not None:
+                last = before[-1, : self.n_features_in_] * self.x_scale_ + self.x_mean_
+                filled, marks = fill(self._gaps.x, table, last)
+                parts = [self._scaled_x(filled), marks]
+            found.append(np.concatenate(parts, axis=1))
+        return np.repeat(np.stack(found), self._targets, axis=0)
+
+    def _check_targets(self, given: Panel) -> None:
+        """Check that series have the columns that those of `fit` had."""
+        if (given.wide, given.targets) != (self._wide, self._targets):
+            shapes = [
+                f"(n, {targets})" if wide else "(n,)"
+                for wide, targets in (
+                    (self._wide, self._targets),
+                    (given.wide, given.targets),
+                )
+            ]
+            raise ValueError(
+                f"{given.name(0)} must have shape {shapes[0]}, as in fit, got shape {shapes[1]}"
+            )
 
     def _within_horizon(self, steps: int | None) -> int:
         """Return the steps of an interval, or of quantiles."""
@@ -616,33 +760,40 @@ class RNNForecaster(BaseEstimator):
         seasons = 1 + np.arange(self._plan.horizon) // self._plan.season
         return self._changes * np.sqrt(seasons)
 
-    def _past_of(self, many: list[Series]) -> Past:
-        """Return the ends of other series, each scaled by itself."""
-        plan = self._plan
-        for i, one in enumerate(many):
+    def _past_of(self, given: Panel, xs: list[np.ndarray]) -> Past:
+        """Return the ends of other series, each scaled by itself, with their X."""
+        plan, K = self._plan, given.targets
+        given = given.of([replace(one, x=xs[k // K]) for k, one in enumerate(given)])
+        for k, one in enumerate(given):
             if len(one) == 0:
-                name = f"y[{i}]" if len(many) > 1 else "y"
-                raise ValueError(f"{name} must have values, got an empty series")
-        levels = [scaling.level(one.values) for one in many]
-        scales = [(0.0, 1.0)] * len(many)
+                raise ValueError(f"{given.name(k)} must have values, got an empty series")
+        given = self._filled(given)
+        levels = [scaling.level(one.truth) for one in given]
+        scales = [(0.0, 1.0)] * len(given)
         if self._asked.standardize:
-            for i, one in enumerate(many):
+            for i, one in enumerate(given):
                 enough = len(one) >= 2 * sum(plan.lags) or not plan.lags
-                mean, scale = scaling.unit(plan, one.values, len(one)) if enough else (0.0, 0.0)
+                mean, scale = scaling.unit(plan, one.truth, len(one)) if enough else (0.0, 0.0)
                 if scale == 0:  # too few: differences beside levels as in the series of `fit`
                     alike = np.std(self._values[:, -len(one) :], axis=1)
                     scale = float(np.median(self.y_scale_ / units(alike))) * levels[i][1]
                 scales[i] = (mean, scale)
         return Past(
-            *self._ends(many),
+            *self._ends(given),
             *np.array(scales).T,
             *np.array(levels).T,
-            np.repeat(self.coefficients_[:, :1], len(many), axis=1),
+            np.repeat(self.coefficients_[:, :1], len(given), axis=1),
         )
 
     def predict(
-        self, steps: int | None = None, X: Any = None, *, y: Any = None
-    ) -> np.ndarray | pd.Series | list[np.ndarray | pd.Series]:
+        self,
+        steps: int | None = None,
+        X: Any = None,
+        *,
+        y: Any = None,
+        X_past: Any = None,
+        static: Any = None,
+    ) -> np.ndarray | pd.Series | pd.DataFrame | list[np.ndarray | pd.Series | pd.DataFrame]:
         """Forecast the values that follow the series of `fit`, or other ones.
 
         Parameters
@@ -659,11 +810,14 @@ class RNNForecaster(BaseEstimator):
             Nothing is learnt from them; each is scaled by itself, and the linear path is that of
             all series together. One that is shorter than what is read is continued backwards by its
             first season, or its first value.
+        X_past, static : optional
+            Of y, as in `fit`.
 
         Returns
         -------
         ndarray of float64 or pandas Series, shape (steps,), or list of such
-            A pandas Series for a pandas Series, its index continued.
+            A pandas Series for a pandas Series, its index continued; (steps, K), or a DataFrame,
+            where y had K columns.
 
         Raises
         ------
@@ -674,11 +828,22 @@ class RNNForecaster(BaseEstimator):
         TypeError, ValueError
             If steps is no positive number, or X doesn't have the rows and columns described.
         """
-        found = self._forecast(steps, X, y)
-        return found.give(found.values)
+        found = self._forecast(steps, X, y, X_past, static)
+        return self._give(found, found.values)
+
+    def _give(self, found: _Forecast, values: np.ndarray, columns: list[Any] | None = None) -> Any:
+        """Return values (M, steps) of a forecast, or (M, steps, Q), as the series were given."""
+        return series.give(values, found.forms, found.listed, self._wide, self._targets, columns)
 
     def predict_interval(
-        self, steps: int | None = None, X: Any = None, *, y: Any = None, coverage: float = 0.9
+        self,
+        steps: int | None = None,
+        X: Any = None,
+        *,
+        y: Any = None,
+        X_past: Any = None,
+        static: Any = None,
+        coverage: float = 0.9,
     ) -> np.ndarray | pd.DataFrame | list[np.ndarray | pd.DataFrame]:
         """Forecast intervals: for each step ahead, where its value lies with some probability.
 
@@ -686,7 +851,7 @@ class RNNForecaster(BaseEstimator):
         ----------
         steps : int, optional
             How many, at most `horizon`, which is the default.
-        X, y : optional
+        X, y, X_past, static : optional
             As in `predict`.
         coverage : float, default=0.9
             Probability that the interval of a step holds its value, between 0 and 1; see the notes
@@ -696,6 +861,7 @@ class RNNForecaster(BaseEstimator):
         -------
         ndarray of float64, shape (steps, 2), or pandas DataFrame, or list of such
             Lower and upper ends; a DataFrame, for a pandas Series, has columns of these names.
+            Where y had K columns, (steps, K, 2), or a DataFrame with columns of two levels.
 
         Raises
         ------
@@ -715,11 +881,11 @@ class RNNForecaster(BaseEstimator):
         """
         steps = self._within_horizon(steps)
         coverage = validation.real("coverage", coverage, 0, 1, open_low=True, open_high=True)
-        found = self._forecast(steps, X, y)
+        found = self._forecast(steps, X, y, X_past, static)
         width = intervals.widths(self.residuals_, coverage, self._naive_deviations())
         width = width[:steps] * found.past.y_scale[:, None]
         ends = np.stack([found.values - width, found.values + width], axis=-1)
-        return found.give(ends, ["lower", "upper"])
+        return self._give(found, ends, ["lower", "upper"])
 
     def predict_quantiles(
         self,
@@ -727,6 +893,8 @@ class RNNForecaster(BaseEstimator):
         X: Any = None,
         *,
         y: Any = None,
+        X_past: Any = None,
+        static: Any = None,
         quantiles: Sequence[float] = (0.1, 0.5, 0.9),
     ) -> np.ndarray | pd.DataFrame | list[np.ndarray | pd.DataFrame]:
         """Forecast quantiles: for each step ahead, below which value it lies with a probability.
@@ -740,7 +908,7 @@ class RNNForecaster(BaseEstimator):
         ----------
         steps : int, optional
             How many, at most `horizon`, which is the default.
-        X, y : optional
+        X, y, X_past, static : optional
             As in `predict`.
         quantiles : sequence of float, default=(0.1, 0.5, 0.9)
             Between 0 and 1, rising.
@@ -749,7 +917,8 @@ class RNNForecaster(BaseEstimator):
         -------
         ndarray of float64, shape (steps, Q), or pandas DataFrame, or list of such
             They rise from left to right. A DataFrame, for a pandas Series, has the quantiles as
-            columns.
+            columns. Where y had K columns, (steps, K, Q), or a DataFrame with columns of two
+            levels.
 
         Raises
         ------
@@ -772,10 +941,11 @@ class RNNForecaster(BaseEstimator):
         """
         steps = self._within_horizon(steps)
         levels = checks.quantiles(quantiles)
-        found, share, own = self._forecast(steps, X, y), self.network_share_, None
+        found = self._forecast(steps, X, y, X_past, static)
+        share, own = self.network_share_, None
         if (known := self.regressor_.quantiles_) is not None and share > 0:
-            x = np.concatenate([found.past.x, self._scaled_x(found.x)], axis=1)
-            own = share * NetworkPath(self._plan, self.regressor_).deviations(found.past, x)
+            x = np.concatenate([found.past.x, found.x], axis=1)
+            own = share * self._network().deviations(found.past, x)
         otherwise, columns = self._naive_deviations(), []
         for level in levels:
             residuals, ahead = self.residuals_, found.values
@@ -784,9 +954,9 @@ class RNNForecaster(BaseEstimator):
                 residuals = residuals - share * _between(self._deviations, known, level)
             shift = intervals.shifts(residuals, level, otherwise)[:steps]
             columns.append(ahead + shift * found.past.y_scale[:, None])
-        return found.give(np.sort(np.stack(columns, axis=-1), axis=-1), list(levels))
+        return self._give(found, np.sort(np.stack(columns, axis=-1), axis=-1), list(levels))
 
-    def update(self, y: Any, X: Any = None) -> Self:
+    def update(self, y: Any, X: Any = None, *, X_past: Any = None) -> Self:
         """Append what was observed since `fit`, so that forecasts follow it; nothing is learnt.
 
         Parameters
@@ -794,7 +964,7 @@ class RNNForecaster(BaseEstimator):
         y : array_like, pandas or polars Series, or a list of such
             The values that follow those of `fit`, or of the last update, of every series. An index
             of pandas must go on where the last one ends.
-        X : array_like or frame, or a list of such, optional
+        X, X_past : array_like or frame, or a list of such, optional
             As in `fit`, of these steps.
 
         Returns
@@ -806,31 +976,47 @@ class RNNForecaster(BaseEstimator):
         NotFittedError
             If `fit` was not called before.
         TypeError, ValueError
-            If y or X is not as described. The forecaster is then what it was before.
+            If y, X or X_past is not as described. The forecaster is then what it was before.
         """
         check_is_fitted(self)
-        many, listed = series.many(y, X)
-        count, features = len(self._values), many[0].x.shape[1]
-        if listed != self._listed or len(many) != count:
-            raise ValueError(f"y must be as it was in fit, {count} series, got {len(many)}")
-        names, own = series.columns(X), getattr(self, "feature_names_in_", None)
-        if names is not None and own is not None and names != own.tolist():
-            raise ValueError(f"X must have the columns {own.tolist()}, as in fit, got {names}")
-        if features != self.n_features_in_:
-            expected = self.n_features_in_
-            raise ValueError(f"X must have {expected} columns, as in fit, got {features}")
-        forms, values, x = [], [], []
-        for i, one in enumerate(many):
-            name = f"y[{i}]" if listed else "y"
-            form = self._forms[i]
-            forms.append(form.after(name, series.index_of((y if listed else [y])[i]), len(one)))
-            tail = self._plan.tail
-            values.append(np.concatenate([self._values[i], one.values])[-tail:])
-            x.append(np.concatenate([self._x[i], self._scaled_x(one.x)])[-tail:])
-        self._forms, self._values, self._x = forms, np.stack(values), np.stack(x)
+        given, K = series.panel(y, X, X_past, gaps=self._gaps is not None), self._targets
+        count, plan = len(self._forms) // K, self._plan
+        if given.listed != self._listed or len(given.each) != count:
+            raise ValueError(f"y must be as it was in fit, {count} series, got {len(given.each)}")
+        self._check_targets(given)
+        self._check_beside(given[0], _names(X, X_past, None), among=("X", "X_past"))
+        static = np.zeros(len(self.static_mean_))  # is known, and stays as it is
+        given = given.of([replace(one, static=static) for one in given])
+        if self._gaps is not None:
+            given = self._gaps.filled(given, plan.season, after=self._last_rows())
+        forms, joined = [], []
+        for k, one in enumerate(self._scaled(given)):
+            own = series.index_of((y if given.listed else [y])[k // K])
+            forms.append(self._forms[k].after(given.name(k), own, len(one.values)))
+            before = self._values[k], self._x[k], self._read[k]
+            both = zip(before, (one.values, one.x, one.read), strict=True)
+            joined.append([np.concatenate(pair)[-plan.tail :] for pair in both])
+        self._forms = forms
+        self._values, self._x, self._read = (np.stack(each) for each in zip(*joined, strict=True))
         return self
 
-    def backtest(self, y: Any, folds: int, X: Any = None, *, season: int | None = None) -> Backtest:
+    def _last_rows(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Return the end of each series, and the last rows of X and X_past, unscaled."""
+        read = self._read[:, -1, len(self._gaps.y) :][:, : len(self.x_past_mean_)]
+        x = self._x[:, -1, : self.n_features_in_] * self.x_scale_ + self.x_mean_
+        read = read * self.x_past_scale_ + self.x_past_mean_
+        return list(zip(self._values, x, read, strict=True))
+
+    def backtest(
+        self,
+        y: Any,
+        folds: int,
+        X: Any = None,
+        *,
+        X_past: Any = None,
+        static: Any = None,
+        season: int | None = None,
+    ) -> Backtest:
         """Forecast the end of a series, fold by fold, each from all that came before it.
 
         The last ``folds · horizon`` values are cut into folds of one horizon. For each of them a
@@ -842,7 +1028,7 @@ class RNNForecaster(BaseEstimator):
         y : array_like, pandas or polars Series, or a list of such
             As in `fit`.
         folds : int
-        X : array_like or frame, or a list of such, optional
+        X, X_past, static : optional
             As in `fit`.
         season : int, optional
             Season of the seasonal naive forecast and of the unit of MASE; that of the forecaster if
@@ -867,29 +1053,28 @@ class RNNForecaster(BaseEstimator):
         horizon = validation.positive_int("horizon", self.horizon)
         if season is not None:
             season = validation.positive_int("season", season)
-        many, listed = series.many(y, X)
-        plan, _ = self._planned(many, listed, folds)
-        unit = plan.season if season is None else season
-        for i, one in enumerate(many):
+        given = series.panel(y, X, X_past, static, gaps=component.gaps(self))
+        plan, _ = self._planned(given, folds)
+        unit, K = plan.season if season is None else season, given.targets
+        for k, one in enumerate(given):
             first = max(len(one) - folds * horizon, 0)
             if first <= unit:
-                name = f"y[{i}]" if listed else "y"
                 raise ValueError(
-                    f"{name}, before the first of {folds} folds of {horizon} values, must have "
-                    f"more than season, {unit}, values, got {first}"
+                    f"{given.name(k)}, before the first of {folds} folds of {horizon} values, must "
+                    f"have more than season, {unit}, values, got {first}"
                 )
 
         def forecast(known: list[Series], future: np.ndarray) -> np.ndarray:
             own = {"season": plan.season, "checkpoint": None, "warm_start": False}
             model = clone(self).set_params(**own)
-            model._fit(known, listed)
+            model._fit(given.of(known), _names(None, None, None))
             rows = np.repeat(future[:, -1:], model._rows(horizon) - horizon, axis=1)
-            x = np.concatenate([future, rows], axis=1)
-            return model._ahead(model._own(), horizon, x)
+            tables, past = np.concatenate([future, rows], axis=1)[::K], model._own()
+            return model._ahead(past, horizon, model._scaled_future(past, tables))
 
         seasonal = unit if unit > 1 or season is not None else None
-        result = run(type(self).__name__, forecast, many, folds, horizon, seasonal)
-        return result if listed else result.of(0)
+        result = run(type(self).__name__, forecast, given.series, folds, horizon, seasonal)
+        return result if given.listed or given.wide else result.of(0)
 
     # --- files ----------------------------------------------------------------------------------
 
@@ -921,7 +1106,7 @@ class _Forecast:
     values : ndarray, shape (M, steps)
     past : Past
     x : ndarray, shape (M, whole blocks, F)
-        Of the steps, unscaled.
+        Of the steps, scaled.
     forms : list of Form
     listed : bool
     """
@@ -932,10 +1117,11 @@ class _Forecast:
     forms: list[Form]
     listed: bool
 
-    def give(self, values: np.ndarray, columns: list[Any] | None = None) -> Any:
-        """Return values (M, steps), or (M, steps, columns), as the series were given."""
-        found = [form.give(row, columns) for form, row in zip(self.forms, values, strict=True)]
-        return found if self.listed else found[0]
+
+def _names(X: Any, X_past: Any, static: Any) -> dict[str, list[str] | None]:
+    """Return the names of what is known beside series, where it is in frames."""
+    given = {"X": X, "X_past": X_past, "static": static}
+    return {name: series.columns(name, value) for name, value in given.items()}
 
 
 def _between(values: np.ndarray, levels: tuple[float, ...], level: float) -> np.ndarray:
@@ -946,7 +1132,7 @@ def _between(values: np.ndarray, levels: tuple[float, ...], level: float) -> np.
     return values[..., low] + (place - low) * (values[..., high] - values[..., low])
 
 
-def _read(plan: Plan) -> tuple[int, int]:
+def _shape(plan: Plan) -> tuple[int, int]:
     """Return what the shape of a network rests on."""
     return plan.window, plan.at_once
 

@@ -32,17 +32,10 @@ def widths(residuals: np.ndarray, coverage: float, otherwise: np.ndarray) -> np.
     UserWarning
         Where the quantile is that of a normal distribution.
     """
-    n, horizon = residuals.shape
-    normal = ndtri((1 + coverage) / 2)
-    stretch = stdtrit(n / horizon + SPARE, (1 + coverage) / 2) / normal
-    if (rank := _rank(n, coverage)) <= n:
-        return stretch * np.sort(np.abs(residuals), axis=0)[rank - 1]
-    deviations = np.sqrt(np.mean(residuals**2, axis=0)) if n else otherwise
-    together = np.sort(np.abs(residuals / np.where(deviations == 0, 1, deviations)), axis=None)
-    if n > 1 and (rank := _rank(together.size, coverage)) <= together.size:
-        return stretch * deviations * together[rank - 1]
-    _warn(n, f"intervals of coverage {coverage:g}; their ends")
-    return stretch * deviations * normal
+    return _outwards(
+        np.abs(residuals), residuals, coverage, (1 + coverage) / 2, otherwise,
+        f"intervals of coverage {coverage:g}; their ends are those",
+    )  # fmt: skip
 
 
 def shifts(residuals: np.ndarray, level: float, otherwise: np.ndarray) -> np.ndarray:
@@ -64,33 +57,71 @@ def shifts(residuals: np.ndarray, level: float, otherwise: np.ndarray) -> np.nda
     UserWarning
         Where the quantile is that of a normal distribution.
     """
-    n, horizon = residuals.shape
-    centre = np.median(residuals, axis=0) if n else np.zeros(horizon)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of steps without residuals
+        centre = np.nanmedian(residuals, axis=0) if len(residuals) else np.full(len(otherwise), 0.0)
+    centre = np.where(np.isnan(centre), 0, centre)
     if level == 0.5:
         return centre
     side, outer = (1, level) if level > 0.5 else (-1, 1 - level)
-    normal = ndtri(outer)
-    stretch = side * stdtrit(n / horizon + SPARE, outer) / normal
-    away = side * (residuals - centre)  # outwards
-    if (rank := _rank(n, outer)) <= n:
-        return centre + stretch * np.sort(away, axis=0)[rank - 1]
-    deviations = np.sqrt(np.mean(away**2, axis=0)) if n else otherwise
-    together = np.sort(away / np.where(deviations == 0, 1, deviations), axis=None)
-    if n > 1 and (rank := _rank(together.size, outer)) <= together.size:
-        return centre + stretch * deviations * together[rank - 1]
-    _warn(n, f"the quantile {level:g}, which")
-    return centre + stretch * deviations * normal
+    away = side * (residuals - centre)
+    words = f"the quantile {level:g}, which is that"
+    return centre + side * _outwards(away, away, outer, outer, otherwise, words)
 
 
-def _warn(n: int, what: str) -> None:
-    """Say that there are too few residuals, from a method that a user called."""
-    are = "are those" if what.endswith("ends") else "is that"
-    warnings.warn(
-        f"{n} residuals were held back for each step, too few for {what} {are} of a normal "
-        "distribution",
-        UserWarning,
-        stacklevel=4,
-    )
+def _outwards(
+    away: np.ndarray,
+    residuals: np.ndarray,
+    share: float,
+    level: float,
+    otherwise: np.ndarray,
+    words: str,
+) -> np.ndarray:
+    """Return how far a share of residuals reaches, (horizon,), stretched.
+
+    Parameters
+    ----------
+    away : ndarray, shape (origins, horizon)
+        Outwards; NaN where a value is missing.
+    residuals : ndarray, shape (origins, horizon)
+        Whose root mean square is the unit of a step.
+    share : float
+    level : float
+        Of the normal distribution and Student's.
+    otherwise : ndarray, shape (horizon,)
+    words : str
+        What there are too few residuals for.
+    """
+    horizon = len(otherwise)
+    n = np.count_nonzero(~np.isnan(residuals), axis=0)
+    normal = ndtri(level)
+    stretch = stdtrit(n / horizon + SPARE, level) / normal
+    rank = np.array([_rank(count, share) for count in n.tolist()])
+    enough = rank <= n
+    found = np.zeros(horizon)
+    if enough.any():
+        ranked = np.sort(away, axis=0)  # NaN comes last
+        found = stretch * np.where(
+            enough, ranked[np.minimum(rank, len(away)) - 1, np.arange(horizon)], 0.0
+        )
+    if not enough.all():
+        squares = np.where(np.isnan(residuals), 0.0, residuals) ** 2
+        deviations = np.sqrt(squares.sum(axis=0) / np.maximum(n, 1)) if len(away) else otherwise
+        deviations = np.where(n > 0, deviations, otherwise)
+        together = np.sort(away / np.where(deviations == 0, 1, deviations), axis=None)
+        total, most = int(n.sum()), int(n.max(initial=0))
+        factor = normal
+        if most > 1 and (rank_of_all := _rank(total, share)) <= total:
+            factor = together[rank_of_all - 1]
+        else:
+            warnings.warn(
+                f"{most} residuals were held back for each step, too few for {words} of a normal "
+                "distribution",
+                UserWarning,
+                stacklevel=4,
+            )
+        found = np.where(enough, found, stretch * deviations * factor)
+    return found
 
 
 def _rank(n: int, coverage: float) -> int:

@@ -48,8 +48,8 @@ class Moments:
         )
 
     @classmethod
-    def of(cls, z: np.ndarray, x: np.ndarray, w: int) -> Moments:
-        """Those of a series (n,), with x (n, F)."""
+    def of(cls, z: np.ndarray, x: np.ndarray, w: int, truth: np.ndarray | None = None) -> Moments:
+        """Those of a series (n,), with x (n, F); targets are those of truth that are not NaN."""
         size = w + 2 * x.shape[1] + 1
         found = cls(0, np.zeros(size), np.zeros((size, size)))
         for begin in range(w, len(z), ROWS_AT_ONCE):
@@ -57,6 +57,8 @@ class Moments:
             windows = sliding_window_view(z[begin - w : end - 1], w)
             beside = x[begin - 1 : end - 1], x[begin:end]
             rows = np.concatenate([windows, *beside, z[begin:end, None]], axis=1)
+            if truth is not None:
+                rows = rows[~np.isnan(truth[begin:end])]
             found += cls(len(rows), rows.sum(axis=0), rows.T @ rows)
         return found
 
@@ -98,8 +100,14 @@ def views(season: int) -> list[list[int]]:
     return [[]] if season == 1 else [[], [season]]
 
 
-def fit(zs: Sequence[np.ndarray], xs: Sequence[np.ndarray], w: int, season: int) -> np.ndarray:
-    """Fit the regressions to scaled series.
+def fit(
+    zs: Sequence[np.ndarray],
+    truths: Sequence[np.ndarray],
+    xs: Sequence[np.ndarray],
+    w: int,
+    season: int,
+) -> np.ndarray:
+    """Fit the regressions to scaled series, of which those in truths that are not NaN are targets.
 
     Returns
     -------
@@ -110,10 +118,10 @@ def fit(zs: Sequence[np.ndarray], xs: Sequence[np.ndarray], w: int, season: int)
     for lags in views(season):
         lost = sum(lags)
         each = [
-            Moments.of(difference(z, lags), difference(x.T, lags).T, w)
+            Moments.of(difference(z, lags), difference(x.T, lags).T, w, difference(truth, lags))
             if len(z) > lost
             else Moments.of(z[:0], x[:0], w)
-            for z, x in zip(zs, xs, strict=True)
+            for z, truth, x in zip(zs, truths, xs, strict=True)
         ]
         _, common = sum(each[1:], each[0]).regression(w)
         own = [common]

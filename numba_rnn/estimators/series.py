@@ -7,37 +7,52 @@ never imported for anything else, so what needs it only happens where it has bee
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from .. import validation
-from . import checks
+from . import checks, missing
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One series and what is known beside it.
+    """One series, or one column of several that are forecast together, and what is known beside it.
 
     Attributes
     ----------
     values : ndarray of float64, shape (n,)
     x : ndarray of float64, shape (n, F)
-        F = 0 where nothing is known.
+        Known of the future; F = 0 where nothing is.
     form : Form
+    read : ndarray of float64, shape (n, P)
+        Known up to now.
+    static : ndarray of float64, shape (S,)
+        Known of the series as a whole.
+    truth : ndarray of float64, shape (n,)
+        The values as they came, with NaN for those that are missing.
+    marks_of_y, marks_of_x, marks_of_read : ndarray of float64, shape (n, columns)
+        1 where something was missing, of columns that have such an indicator.
     """
 
     values: np.ndarray
     x: np.ndarray
     form: Form
+    read: np.ndarray
+    static: np.ndarray
+    truth: np.ndarray
+    marks_of_y: np.ndarray
+    marks_of_x: np.ndarray
+    marks_of_read: np.ndarray
 
     def __len__(self) -> int:
         return len(self.values)
 
     def until(self, end: int) -> Series:
         """Return the first values; how the index goes on is lost."""
-        return Series(self.values[:end], self.x[:end], Form())
+        return replace(self._at(slice(end)), form=Form())
 
     def lengthened(self, least: int, season: int) -> Series:
         """Continue it backwards to so many values, by its first season, or its first value."""
@@ -45,8 +60,66 @@ class Series:
         if missing <= 0:
             return self
         cycle = season if n >= season else 1
-        places = np.concatenate([np.arange(-missing, 0) % cycle, np.arange(n)])
-        return Series(self.values[places], self.x[places], self.form)
+        return self._at(np.concatenate([np.arange(-missing, 0) % cycle, np.arange(n)]))
+
+    def _at(self, places: slice | np.ndarray) -> Series:
+        rows = (
+            "values", "x", "read", "truth", "marks_of_y", "marks_of_x", "marks_of_read",
+        )  # fmt: skip
+        return replace(self, **{name: getattr(self, name)[places] for name in rows})
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """What was given: series, or the columns of each side by side.
+
+    Attributes
+    ----------
+    series : list of Series
+        The columns of the first, then those of the second, and so on.
+    listed : bool
+        Whether they came in a list.
+    wide : bool
+        Whether each had columns.
+    targets : int
+        How many: 1 where they had none.
+    """
+
+    series: list[Series]
+    listed: bool
+    wide: bool = False
+    targets: int = 1
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def __iter__(self) -> Iterator[Series]:
+        return iter(self.series)
+
+    def __getitem__(self, k: int) -> Series:
+        return self.series[k]
+
+    @property
+    def each(self) -> list[Series]:
+        """The first column of each series: what is known beside it is the same for all of them."""
+        return self.series[:: self.targets]
+
+    @property
+    def forms(self) -> list[Form]:
+        """Those of all columns."""
+        return [one.form for one in self.series]
+
+    def name(self, k: int) -> str:
+        """Return how a column's series is called."""
+        return f"y[{k // self.targets}]" if self.listed else "y"
+
+    def of(self, series: list[Series]) -> Panel:
+        """Return others in the same form."""
+        return replace(self, series=series)
+
+    def give(self, values: np.ndarray, columns: list[Any] | None = None) -> Any:
+        """Return values (columns of all series, steps), or with one axis more, as `give` does."""
+        return give(values, self.forms, self.listed, self.wide, self.targets, columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,17 +177,6 @@ class Form:
         """
         freq = getattr(self.last, "freq", None)
         return None if freq is None else _season(freq)
-
-    def give(self, values: np.ndarray, columns: list[Any] | None = None) -> Any:
-        """Return values (steps,), or (steps, columns), as an array or with the index continued."""
-        if self.last is None:
-            return values
-        import pandas as pd
-
-        index = self.index(len(values))
-        if columns is None:
-            return pd.Series(values, index, name=self.name)
-        return pd.DataFrame(values, index, columns=columns)
 
     def after(self, name: str, own: Any, steps: int) -> Form:
         """Return that of a series which goes on for some steps, whose index must be the next one.
@@ -297,8 +359,58 @@ def _freq(index: Any) -> Any:
 # --- in -----------------------------------------------------------------------------------------
 
 
-def many(y: Any, X: Any) -> tuple[list[Series], bool]:
-    """Return the series of y, each with its rows of X, and whether y was a list of them.
+def give(
+    values: np.ndarray,
+    forms: Sequence[Form],
+    listed: bool,
+    wide: bool,
+    targets: int,
+    columns: list[Any] | None = None,
+) -> Any:
+    """Return forecasts in the form of the series, arrays or with the index continued.
+
+    Parameters
+    ----------
+    values : ndarray, shape (M, steps) or (M, steps, Q)
+    forms : sequence of Form, of length M
+    listed, wide : bool
+    targets : int
+        Of these M so many are the columns of one series.
+    columns : list, optional
+        Names of the last axis, where there is one.
+
+    Returns
+    -------
+    ndarray, Series or DataFrame, or list of such
+        (steps,) or (steps, Q), or with wide (steps, targets) or (steps, targets, Q), of which a
+        DataFrame has columns of two levels.
+    """
+    found = []
+    for k in range(0, len(forms), targets):
+        own = forms[k : k + targets]
+        rows = values[k : k + targets].swapaxes(0, 1) if wide else values[k]
+        found.append(rows if own[0].last is None else _framed(rows, own, wide, columns))
+    return found if listed else found[0]
+
+
+def _framed(rows: np.ndarray, own: Sequence[Form], wide: bool, columns: list[Any] | None) -> Any:
+    import pandas as pd
+
+    index = own[0].index(len(rows))
+    if not wide and columns is None:
+        return pd.Series(rows, index, name=own[0].name)
+    names: Any = [form.name for form in own]
+    if not wide:
+        names = columns
+    elif columns is not None:
+        names = pd.MultiIndex.from_product([names, columns])
+    return pd.DataFrame(rows.reshape(len(rows), -1), index, columns=names)
+
+
+def panel(y: Any, X: Any, X_past: Any = None, static: Any = None, *, gaps: bool = False) -> Panel:
+    """Return the series of y, each with its rows of X and X_past, and of static.
+
+    With gaps, NaN stands for what is missing, but in static.
 
     Raises
     ------
@@ -307,50 +419,108 @@ def many(y: Any, X: Any) -> tuple[list[Series], bool]:
         no regular steps.
     """
     if not checks.is_list_of_series(y):
-        return [one("y", y, "X", X)], False
-    if X is None:
-        X = [None] * len(y)
-    elif not isinstance(X, (list, tuple)) or len(X) != len(y):
-        raise ValueError(
-            f"X must be a list of {len(y)} tables, as y is a list of {len(y)} series, "
-            f"got {validation.describe(X)}"
+        rows = statics(static, 1, listed=False)
+        columns, wide = one("y", y, ("X", X), ("X_past", X_past), rows[0], gaps)
+        return Panel(columns, False, wide, len(columns))
+    xs, pasts = _list_beside("X", X, len(y)), _list_beside("X_past", X_past, len(y))
+    rows = statics(static, len(y), listed=True)
+    found, wides = [], []
+    for k in range(len(y)):
+        columns, wide = one(
+            f"y[{k}]", y[k], (f"X[{k}]", xs[k]), (f"X_past[{k}]", pasts[k]), rows[k], gaps
         )
-    found = [one(f"y[{k}]", y[k], f"X[{k}]", X[k]) for k in range(len(y))]
-    widths = [series.x.shape[1] for series in found]
-    for k, width in enumerate(widths):
-        if width != widths[0]:
-            raise ValueError(f"X[{k}] must have {widths[0]} columns as X[0] has, got {width}")
-    return found, True
+        found.append(columns)
+        wides.append(wide)
+        if (wide, len(columns)) != (wides[0], len(found[0])):
+            raise ValueError(
+                f"y[{k}] must have the columns that y[0] has, {_shape(found[0], wides[0])}, got "
+                f"{_shape(columns, wide)}"
+            )
+        for name, width, first in (
+            ("X", columns[0].x.shape[1], found[0][0].x.shape[1]),
+            ("X_past", columns[0].read.shape[1], found[0][0].read.shape[1]),
+        ):
+            if width != first:
+                raise ValueError(
+                    f"{name}[{k}] must have {first} columns as {name}[0] has, got {width}"
+                )
+    return Panel([column for columns in found for column in columns], True, wides[0], len(found[0]))
 
 
-def one(y_name: str, y: Any, x_name: str, X: Any) -> Series:
-    """Return one series with its rows of X."""
-    values = _numbers(y_name, y)
-    if values.ndim != 1:
+def _shape(columns: list[Series], wide: bool) -> str:
+    return f"shape (n, {len(columns)})" if wide else "shape (n,)"
+
+
+def _list_beside(name: str, given: Any, count: int) -> Any:
+    """Return a table for each series of a list, or None for each."""
+    if given is None:
+        return [None] * count
+    if not isinstance(given, (list, tuple)) or len(given) != count:
+        raise ValueError(
+            f"{name} must be a list of {count} tables, as y is a list of {count} series, "
+            f"got {validation.describe(given)}"
+        )
+    return given
+
+
+def statics(static: Any, count: int, *, listed: bool) -> np.ndarray:
+    """Return what is known of each series as a whole, (count, S)."""
+    if static is None:
+        return np.empty((count, 0))
+    rows = _numbers("static", static)
+    if rows.ndim == 1:
+        rows = rows[:, None] if listed else rows[None]
+    if rows.ndim != 2 or len(rows) != count or rows.shape[1] == 0:
+        expected = f"({count}, columns), one row a series" if listed else "(columns,)"
+        raise ValueError(f"static must have shape {expected}, got {np.shape(static)}")
+    return rows
+
+
+def one(
+    name: str, y: Any, X: tuple[str, Any], X_past: tuple[str, Any], static: np.ndarray, gaps: bool
+) -> tuple[list[Series], bool]:
+    """Return the columns of one series with what is known beside it, and whether it had some."""
+    values = _numbers(name, y, gaps)
+    listed = isinstance(y, (list, tuple))
+    if values.ndim > 2 or (values.ndim == 2 and (listed or values.shape[1] == 0)):
         way = ""
-        if values.ndim == 2 and isinstance(y, (list, tuple)):
-            way = f"; for a list of series pass [np.asarray(one) for one in {y_name}]"
-        elif values.ndim == 2 and values.shape[1] == 1:
-            column = f"{y_name}.squeeze()" if hasattr(y, "squeeze") else f"{y_name}.to_series()"
-            way = f"; pass {column}"
+        if values.ndim == 2 and listed:
+            way = f"; for a list of series pass [np.asarray(one) for one in {name}]"
         raise ValueError(
-            f"{y_name} must be one series, shape (n,), or a list of such arrays, got shape "
-            f"{values.shape}{way}"
+            f"{name} must be one series, shape (n,), several that are forecast together, (n, K), "
+            f"or a list of such arrays, got shape {values.shape}{way}"
         )
-    index = index_of(y)
-    x = np.empty((len(values), 0)) if X is None else table(x_name, X, len(values), index)
-    if index is None:
-        return Series(values, x, Form())
-    last, beyond = _last(y_name, index)
-    return Series(values, x, Form(last, y.name, beyond))
+    index, n = index_of(y), len(values)
+    x, read = (
+        np.empty((n, 0)) if given is None else table(what, given, n, index, gaps=gaps)
+        for what, given in (X, X_past)
+    )
+    wide = values.ndim == 2
+    last, beyond = (None, 0) if index is None else _last(name, index)
+    names = [None] if index is None else [y.name] if not wide else list(y.columns)
+    if wide and index is None:
+        names = [None] * values.shape[1]
+    none = np.empty((n, 0))
+    return [
+        Series(column, x, Form(last, label, beyond), read, static, column, none, none, none)
+        for column, label in zip((values if wide else values[:, None]).T.copy(), names, strict=True)
+    ], wide
 
 
-def table(name: str, X: Any, rows: int, index: Any = None, most: int | None = None) -> np.ndarray:
+def table(
+    name: str,
+    X: Any,
+    rows: int,
+    index: Any = None,
+    most: int | None = None,
+    *,
+    gaps: bool = False,
+) -> np.ndarray:
     """Return a table of so many rows, (rows, F); its index, if both have one, must be the same.
 
     With `most` there may be more rows, up to so many.
     """
-    values = _numbers(name, X)
+    values = _numbers(name, X, gaps)
     if values.ndim == 1:
         values = values[:, None]
     if values.ndim != 2 or values.shape[1] == 0:
@@ -369,7 +539,7 @@ def table(name: str, X: Any, rows: int, index: Any = None, most: int | None = No
     return values
 
 
-def columns(X: Any) -> list[str] | None:
+def columns(name: str, X: Any) -> list[str] | None:
     """Return the names of the columns of a frame, or of a list of frames; None where it has none.
 
     Raises
@@ -379,22 +549,28 @@ def columns(X: Any) -> list[str] | None:
     """
     tables = X if isinstance(X, (list, tuple)) else [X]
     names = [getattr(table, "columns", None) for table in tables]
-    names = [None if found is None else [str(name) for name in found] for found in names]
+    names = [None if found is None else [str(label) for label in found] for found in names]
     for k, found in enumerate(names):
         if found != names[0]:
-            raise ValueError(f"X[{k}] must have the columns {names[0]}, as X[0] has, got {found}")
+            raise ValueError(
+                f"{name}[{k}] must have the columns {names[0]}, as {name}[0] has, got {found}"
+            )
     return names[0] if names else None
 
 
-def _numbers(name: str, value: Any) -> np.ndarray:
-    """Return finite numbers in float64; True is 1 and False 0."""
+def _numbers(name: str, value: Any, gaps: bool = False) -> np.ndarray:
+    """Return finite numbers in float64, or NaN for gaps; True is 1 and False 0."""
+    if gaps:
+        value = missing.opened(value)
     array = _floats(name, value) if (held := _held(value)) is None else _frame(name, held)
-    bad = ~np.isfinite(array)
+    bad = np.isinf(array) if gaps else ~np.isfinite(array)
     if bad.any():
         where = tuple(np.argwhere(bad)[0].tolist())
+        way = "" if name == "static" else ', say missing="forward"'
         raise ValueError(
             f"{name} must be finite, got {array[where]} at index {', '.join(map(str, where))} and "
-            f"{np.count_nonzero(bad)} such values in all; fill them, or leave them out at the ends"
+            f"{np.count_nonzero(bad)} such values in all; fill them{way if not gaps else ''}, or "
+            "leave them out at the ends"
         )
     return array
 
