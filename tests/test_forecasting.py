@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -1468,3 +1469,22 @@ def test_arrays_of_strangers():
                 RNNForecaster._from_tensors(config, tensors | {name: wrong})
         with pytest.raises((KeyError, TypeError, ValueError)):
             RNNForecaster._from_tensors(config, {k: v for k, v in tensors.items() if k != name})
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("horizon", [1, 12])
+def test_windows_are_cut_batch_by_batch(horizon):
+    """A table of all windows alone would take 32 MB; what is needed is a share of that."""
+    n, w = 20_000, 200
+    options = {"max_iter": 1, "early_stopping": True, "batch_size": 1024, "hidden_size": 2}
+    small(w, horizon, **options).fit(walk(2 * w))  # what is made once
+    y = walk(n)
+    tracemalloc.start()
+    try:
+        small(w, horizon, strategy="direct", validation_fraction=None, **options).fit(y)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.6 * 8 * n * w

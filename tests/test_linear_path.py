@@ -75,11 +75,12 @@ def test_own_coefficients_are_pulled_towards_the_common_ones():
         for t in range(1, len(z)):
             z[t] += slope * z[t - 1]
     common, first, _, short = ridge.fit(zs, zs, [np.empty((len(z), 0)) for z in zs], 3, 1)[0]
-    alone = ridge.fit(zs[2:], [np.empty((20, 0))], 3, 1)[0, 0]
+    alone = ridge.fit(zs[2:], zs[2:], [np.empty((20, 0))], 3, 1)[0, 0]
     assert np.abs(short - common).sum() < np.abs(alone - common).sum()
     np.testing.assert_allclose(first[2], 0.8, atol=0.1)
     # one that is too short for a window has those of all
-    both = ridge.fit([*zs, zs[0][:3]], [np.empty((len(z), 0)) for z in [*zs, zs[0][:3]]], 3, 1)[0]
+    more = [*zs, zs[0][:3]]
+    both = ridge.fit(more, more, [np.empty((len(z), 0)) for z in more], 3, 1)[0]
     assert_same_bits(both[-1], both[0])
 
 
