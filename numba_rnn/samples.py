@@ -9,6 +9,8 @@ import numpy as np
 from .chains import below
 from .stack import Pass
 
+SINGLE = 1 << 18  # multiplications up to which OpenBLAS, NumPy's usual one, stays in one thread
+
 
 def sample_gradient(
     starts: np.ndarray,
@@ -38,16 +40,24 @@ def sample_gradient(
     (L, H), I = dh.shape, x.shape[1]
     w_ih, w_hh, b_ih, b_hh = starts
     delta = dh * (1 - h * h if nonlinearity == "tanh" else h > 0)
-    np.matmul(delta.T, x, out=out[w_ih : w_ih + H * I].reshape(H, I))
+    _multiply(delta.T, x, out[w_ih : w_ih + H * I].reshape(H, I))
     dw_hh = out[w_hh : w_hh + H * H].reshape(H, H)
     if reverse:
-        np.matmul(delta[:-1].T, h[1:], out=dw_hh)
+        _multiply(delta[:-1].T, h[1:], dw_hh)
     else:
-        np.matmul(delta[1:].T, h[:-1], out=dw_hh)
+        _multiply(delta[1:].T, h[:-1], dw_hh)
     if L > 0:
         dw_hh += np.multiply.outer(delta[-1 if reverse else 0], h_0)
     if b_ih >= 0:
         out[b_ih : b_ih + H] = out[b_hh : b_hh + H] = delta.sum(axis=0)
+
+
+def _multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    """Out = a·b, in pieces for which OpenBLAS starts no threads: they would wait for each other."""
+    (m, k), n = a.shape, b.shape[1]
+    rows = max(8, SINGLE // max(1, k * n) // 8 * 8)
+    for i in range(0, m, rows):
+        np.matmul(a[i : i + rows], b, out=out[i : i + rows])
 
 
 def of_each_sample(done: Pass, of_states: list[Any]) -> np.ndarray:
@@ -55,10 +65,13 @@ def of_each_sample(done: Pass, of_states: list[Any]) -> np.ndarray:
     stack, layout, H = done.stack, done.layout, done.stack.hidden_size
     samples = np.empty((layout.batch, done.weights.size), done.weights.dtype)
     inputs = [below(done, k) for k in range(len(stack._parts))]
+    apart = int(layout.step_row[1] - layout.step_row[0]) if layout.steps > 1 else 1
     # A sample at a time: what is in between is small, and stays in the cache.
     each = zip(layout.order, layout.batch_row, layout.lengths, strict=True)
     for n, first, length in each:
-        rows = layout.step_row[:length] + first
+        rows: Any = layout.step_row[:length] + first
+        if layout.packing is None:  # equally far apart: a view will do
+            rows = slice(first, first + (length - 1) * apart + 1, apart) if length else slice(0)
         for k, (span, states, starts) in enumerate(stack._parts):
             x, h, dh = inputs[k][rows], done.outputs[k][rows], of_states[k][rows]
             for d in range(stack.directions):
