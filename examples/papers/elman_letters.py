@@ -8,12 +8,12 @@ A thousand consonants, b, d or g by chance, are replaced: b by ba, d by dii, g b
 is six bits, Consonant, Vowel, Interrupted, High, Back and Voiced, and the network predicts the next
 letter's.
 
-Reproduced: the error is high where a consonant comes, which is chance, and low at vowels (figure 4);
-and even at consonants the bit Consonant is known, since the network counts vowels, while the bit
-High, in which consonants differ, is not (figure 5).
+Reproduced: the error is high where a consonant comes, which is chance, and low at vowels (figure
+4); and even at consonants the bit Consonant is known, since the network counts vowels, while the
+bit High, in which consonants differ, is not (figure 5).
 
-What to expect can be computed. At a consonant High is 1 for d alone, a chance of 1/3, and Back for g
-alone: an error of sqrt(2)/3 = 0.471 in each, and over the six bits a root mean square of
+What to expect can be computed. At a consonant High is 1 for d alone, a chance of 1/3, and Back for
+g alone: an error of sqrt(2)/3 = 0.471 in each, and over the six bits a root mean square of
 sqrt(2)/sqrt(27) = 0.272. All else can be known.
 
 Settings: 20 hidden units, 1,000 consonants, 200 passes, as in the paper; error on another sequence.
@@ -55,7 +55,9 @@ PAPER = Paper(
     numbers={
         "consonants": Number("RMS error at consonants", None, "high in figure 4"),
         "vowels": Number("RMS error at vowels", None, "low in figure 4"),
-        "consonant_bit": Number("error of the bit Consonant, at consonants", None, "low in figure 5"),
+        "consonant_bit": Number(
+            "error of the bit Consonant, at consonants", None, "low in figure 5"
+        ),
         "high_bit": Number("error of the bit High, at consonants", None, "high in figure 5"),
     },
     deviations=(

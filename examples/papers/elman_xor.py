@@ -14,14 +14,14 @@ to bet 2 : 1 on their XOR at every step: root mean squared errors of 1/3 at the 
 sqrt(5/18) = 0.527 at the others. Who knows the phase has 0 and 1/2. It can be inferred, as the XOR
 holds at every third step in the right phase and now and then in a wrong one.
 
-Settings: 3,000 bits, 600 passes, 2 hidden units as in the paper, and 8 beside them; error on another
-sequence of 3,000 bits.
+Settings: 3,000 bits, 600 passes, 2 hidden units as in the paper, and 8 beside them; error on
+another sequence of 3,000 bits.
 
 Deviations: Elman trained with one-step truncation, the state before a step counting as an input;
 here gradients flow back through pieces of 30 steps, the state being carried on from piece to piece.
 The sequence is read as ten of 300 bits side by side, tanh units stand for logistic ones,
-cross-entropy and Adam (0.01) for squared error and gradient descent. Five seeds; with 2 hidden units
-not all runs find the dip, and how many do is one of the numbers.
+cross-entropy and Adam (0.01) for squared error and gradient descent. Five seeds; with 2 hidden
+units not all runs find the dip, and how many do is one of the numbers.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ import numba_rnn as nr
 PAPER = Paper(
     name="elman_xor",
     source="Elman 1990, XOR in time",
-    whole=dict(seeds=5, triples=1000, passes=600, side_by_side=10, piece=30, lr=0.01, hidden=[2, 8]),
+    whole=dict(
+        seeds=5, triples=1000, passes=600, side_by_side=10, piece=30, lr=0.01, hidden=[2, 8]
+    ),
     quick=dict(seeds=1, triples=1000, passes=20, side_by_side=10, piece=30, lr=0.01, hidden=[2, 8]),
     numbers={
         "third_2": Number("RMS error at third bits, 2 units", None, "dips"),

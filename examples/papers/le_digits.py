@@ -11,12 +11,15 @@ pixels come in one fixed random order.
 Reproduced: that an IRNN (ReLU units, recurrent weights that start as the identity) learns it, and
 that the shuffled order is harder.
 
-Settings: 100 units, biases 0, input weights from a normal distribution with standard deviation
-0.001, a softmax at the last step, gradients clipped to norm 1, as in the paper.
+Settings: 100 units, recurrent weights I, biases 0, a softmax at the last step, batches of 16,
+gradients clipped to norm 1, as in the paper.
 
 Deviations: scikit-learn's digits in the place of MNIST's: 8 by 8 pixels, so 64 steps and not 784,
-and 1,297 digits to learn from, not 60,000; 500 others are the test. Adam with a learning rate of
-0.001 and batches of 32 in the place of SGD with 1e-8 and batches of 16; 80 passes.
+and 1,297 digits to learn from, not 60,000; 500 others are the test. 150 passes of Adam with a
+learning rate that falls from 0.001 to 0 in a straight line, in the place of SGD with 1e-8. Input
+weights start from a normal distribution with standard deviation 0.1, the paper's is 0.001: Adam's
+first steps have one size, however small the gradient, and push the biases of units with so small an
+input below 0, where a ReLU stays dead.
 
 Not reached: the paper's accuracies, which are another problem's; the JSON file says by how much.
 What is to be compared is the order of the two. In 64 steps a shuffled order loses little, as the
@@ -34,26 +37,28 @@ from sklearn.datasets import load_digits
 
 import numba_rnn as nr
 
+INPUT_SCALE = 0.1
 WHY = "another problem: 8 by 8 pixels and 1,297 digits, the paper has 28 by 28 and 60,000"
 PAPER = Paper(
     name="le_digits",
     source="Le, Jaitly and Hinton 2015, digits pixel by pixel",
-    whole=dict(seeds=3, hidden=100, batch=32, passes=80, lr=1e-3, clip=1.0, test=500),
-    quick=dict(seeds=1, hidden=100, batch=32, passes=3, lr=1e-3, clip=1.0, test=500),
+    whole=dict(seeds=3, hidden=100, batch=16, passes=150, lr=1e-3, clip=1.0, test=500),
+    quick=dict(seeds=1, hidden=100, batch=16, passes=1, lr=1e-3, clip=1.0, test=500),
     numbers={
         "plain": Number("right, per cent, pixels in order", 97.0, "MNIST", WHY, digits=1),
         "shuffled": Number("right, per cent, shuffled", 82.0, "MNIST", WHY, digits=1),
     },
     deviations=(
         "scikit-learn's 8 by 8 digits: 64 steps and 1,297 digits, not MNIST",
-        "Adam with lr 0.001, batches of 32, the paper has SGD with 1e-8, batches of 16",
+        "Adam with a rate that falls from 0.001 to 0, 150 passes; the paper has SGD with 1e-8",
+        "input weights start with standard deviation 0.1, the paper has 0.001",
     ),
 )
 
 
 def identity(rnn: nr.RNN, rng: np.random.Generator) -> None:
     """Make an IRNN of a ReLU layer."""
-    rnn.weight_ih_l0[...] = 0.001 * rng.standard_normal(rnn.weight_ih_l0.shape)
+    rnn.weight_ih_l0[...] = INPUT_SCALE * rng.standard_normal(rnn.weight_ih_l0.shape)
     rnn.weight_hh_l0[...] = np.eye(rnn.hidden_size)
     rnn.bias_ih_l0[...] = 0
     rnn.bias_hh_l0[...] = 0
@@ -66,9 +71,10 @@ def learn(
     rnn = nr.RNN(1, settings["hidden"], nonlinearity="relu", rng=rng)
     identity(rnn, rng)
     readout = nr.Linear(settings["hidden"], 10, rng=rng)
-    adam = nr.optim.Adam([rnn.flat_parameters, readout.flat_parameters], lr=settings["lr"])
+    adam = nr.optim.Adam([rnn.flat_parameters, readout.flat_parameters])
     n, history = len(y) - settings["test"], []
-    for _ in range(settings["passes"]):
+    for done in range(settings["passes"]):
+        adam.lr = settings["lr"] * (1 - done / settings["passes"])
         batches = np.array_split(rng.permutation(n), n // settings["batch"])
         losses = []
         for batch in batches:

@@ -1,4 +1,9 @@
-"""What the scripts of this folder share: arguments, seeds, and the JSON file of a run."""
+"""What the scripts of this folder share: arguments, seeds, and the JSON file of a run.
+
+    python examples/papers/record.py
+
+prints README.md's table from the files in results/.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,7 @@ import numpy as np
 
 import numba_rnn as nr
 
+HERE = Path(__file__).parent
 PACKAGES = ("numba", "numpy", "scipy")
 
 Settings = dict[str, Any]
@@ -152,3 +158,31 @@ def processor() -> str:
 def rounded(values: Any, digits: int = 5) -> list[Any]:
     """Return an array as nested lists, short enough for a file that people look into."""
     return np.round(np.asarray(values, np.float64), digits).tolist()
+
+
+def table(folder: Path) -> str:
+    """Return all results of a folder as a table, and what was done otherwise as lists."""
+    records = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))
+    ]
+    lines = ["| script | number | the paper | ours | difference |", "|---|---|---|---|---|"]
+    for record in records:
+        script = f"`{record['name']}.py`"
+        for row in record["numbers"].values():
+            gap = row["difference"]
+            difference = "" if gap is None else f"{gap:+.{row['digits']}f}"
+            lines.append(
+                f"| {script} | {row['what']} | {said(row)} | {shown(row)} | {difference} |"
+            )
+            script = ""
+    for record in records:
+        runs = f"{len(record['seeds'])} seeds" if len(record["seeds"]) > 1 else "one run"
+        lines += ["", f"**{record['source']}** (`{record['name']}.py`, {runs}):", ""]
+        lines += [f"* {text}" for text in record["deviations"]]
+        reasons = dict.fromkeys(row["why"] for row in record["numbers"].values() if row["why"])
+        lines += [f"* not reached: {text}" for text in reasons]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table(HERE / "results"))

@@ -48,7 +48,7 @@ WHOLE = 400  # steps of what counts as the whole gradient
 PAPER = Paper(
     name="tallec_balance",
     source="Tallec and Ollivier 2017, influence balancing",
-    whole=dict(seeds=1, theta=0.5, lr=1e-4, updates=600, windows=[10, 40, 41, 100], longest=150),
+    whole=dict(seeds=1, theta=0.5, lr=1e-4, updates=3000, windows=[10, 40, 41, 100], longest=150),
     quick=dict(seeds=1, theta=0.5, lr=1e-4, updates=60, windows=[10, 41], longest=120),
     numbers={
         "right_from": Number("first K whose gradient has the right sign", 41, digits=0),
@@ -60,7 +60,10 @@ PAPER = Paper(
             digits=0,
         ),
         "pieces_right_from": Number(
-            "first K with the right sign, losses of all steps of a piece", None, "not given", digits=0
+            "first K with the right sign, losses of all steps of a piece",
+            None,
+            "not given",
+            digits=0,
         ),
     },
     deviations=(
