@@ -1,7 +1,7 @@
 """The CPU backend: NumPy arrays in, NumPy arrays out, Numba kernels in between.
 
     recurrence.py  one RNN layer: forward, and backward beside it
-    few.py         the same for one or two samples, whose steps are short
+    few.py         the same for up to four samples, whose steps are short
     linear.py      the linear map: forward, and backward beside it
     dropout.py     masks from a key
     products.py    matrix products over tables of rows, and the packing they need

@@ -1,4 +1,4 @@
-"""One or two samples of one length: the kernels of recurrence.py with less to do at each step.
+"""Up to four samples of one length: the kernels of recurrence.py with less to do at each step.
 
 A step of so few samples is short, and much of it would be spent on what is the same at each one.
 So the loop over steps calls nothing at each step here, and what can be done for many steps at once
@@ -27,7 +27,7 @@ from .recurrence import (
 from .tile import TILE_ROWS, WIDEST, lanes_of
 from .vectors import IDENTITY
 
-FEW = 2  # samples
+FEW = 4  # samples
 CHUNK = 4 * TILE_ROWS  # rows to project at once
 
 
@@ -54,7 +54,7 @@ def rnn_forward_few(p: Forward):
 
 @native
 def walk(p: Forward, task: Int):
-    """All steps of one or two samples in one direction."""
+    """All steps of a few samples in one direction."""
     d, n0, n1, _ = share_of(p, task)
     n, H, D = n1 - n0, p.H, p.D
     lanes = lanes_of(p.x)
@@ -120,7 +120,7 @@ def rnn_backward_few(p: Backward):
 
 @native
 def walk_back(p: Backward, task: Int):
-    """All steps, last first, of one or two samples in one direction."""
+    """All steps, last first, of a few samples in one direction."""
     d, n0, n1, _ = share_of(p, task)
     n, H, D = n1 - n0, p.H, p.D
     lanes = lanes_of(p.x)

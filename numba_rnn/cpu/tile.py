@@ -53,7 +53,7 @@ WIDEST = 8  # vectors of the widest tile
 TILES = tuple((rows, WIDEST // rows) for rows in (1, 2, 4)) + (
     ((TILE_ROWS, 2),) if TILE_ROWS > 4 else ()
 )
-LOW_TILES = TILES[:2]  # all that one or two rows need
+LOW_TILES = TILES[:3]  # all that few.py needs
 
 
 # --- the tile -----------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ def _delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, ke
 
 @instructions(plain.recurrent_band)
 def recurrent_band(builder, number, out, rows, v0, v1, width, z, pitch, h, f):
-    """Out = f(z + h·panels) for one or two rows; row r of z starts at r·pitch."""
+    """Out = f(z + h·panels) for a few rows; row r of z starts at r·pitch."""
 
     def start(tile, v):
         rows = [tile.at(z, builder.mul(INT(r), pitch)) for r in range(tile.height)]
@@ -267,7 +267,7 @@ def recurrent_band(builder, number, out, rows, v0, v1, width, z, pitch, h, f):
 
 @instructions(plain.delta_band)
 def low_delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, keep, f):
-    """As `delta_band` for one or two rows."""
+    """As `delta_band` for a few rows."""
     _delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, keep, f, LOW_TILES)
 
 
