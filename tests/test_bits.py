@@ -15,6 +15,7 @@ from processes import python
 
 import numba_rnn as nr
 from numba_rnn import batches, cpu
+from numba_rnn.backends import LayerKind
 from numba_rnn.cpu import parallel, plans, tables
 
 DTYPES = [np.float32, np.float64]
@@ -385,7 +386,7 @@ def test_parameters_that_cannot_be_written_to():
     rows = normal((2, 6), np.float32)[:, ::2]
     layout = batches.padded(1, 2, False)
     state = np.zeros((1, 2, 5), np.float32)
-    options = state, state.copy(), rnn._flat, table, layout, 5, 1, "tanh"
+    options = state, state.copy(), rnn._flat, LayerKind(table, 5, 1, "tanh"), layout
     same(cpu.rnn_forward(rows, *options), cpu.rnn_forward(rows.copy(), *options))
     assert len(rnn_forward.make(np.dtype(np.float32), False).overloads) == 1
 
