@@ -9,6 +9,7 @@
     tile.py        the register tile; the only clever file
     vectors.py     vector instructions and activation functions
     native.py      how kernels are compiled and call each other
+    structures.py  what they are given; the only place of addresses without a type
     cache.py       how compiled kernels are kept on disk
     plain.py       what the tile does, in plain Python
     parallel.py    how work is split over threads
@@ -35,10 +36,10 @@ from ..layout import LARGEST_KEPT, Layout
 from . import dropout as _dropout
 from . import few, linear, recurrence, tables
 from .marks import APART
-from .native import PLAIN, Structure, as_kernels_want
 from .parallel import PACKING, counted, packers, run, split, threads
 from .plans import Plan, Size, with_plan
 from .products import ROWS_AT_ONCE, padded, product_size
+from .structures import PLAIN, Structure, as_kernels_want
 from .tables import CUTS, Cut, LayerPlan
 from .vectors import LANES, RELU, TANH
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from numba import prange
 
 from . import tile
-from .native import Int, Numbers, Table, at, inline, native, twins
+from .native import inline, native, twins
 from .products import Factor, Rows, affine_rows, panels, vectors
 from .recurrence import (
     Backward,
@@ -24,6 +24,7 @@ from .recurrence import (
     row_of,
     share_of,
 )
+from .structures import Int, Numbers, Table, at
 from .tile import TILE_ROWS, WIDEST, lanes_of
 from .vectors import IDENTITY
 

@@ -26,7 +26,7 @@ from typing import ClassVar
 from numba import prange
 
 from .marks import LATE, PATIENCE, mark, set_mark, wait
-from .native import Int, Numbers, Structure, Table, at, inline, native, twins
+from .native import inline, native, twins
 from .products import (
     ROWS_AT_ONCE,
     Columns,
@@ -46,6 +46,7 @@ from .products import (
     range_of,
     vectors,
 )
+from .structures import Int, Numbers, Structure, Table, at
 from .tile import TILE_ROWS, WIDEST, lanes_of
 
 
