@@ -18,6 +18,7 @@ from .recurrence import (
     Forward,
     backward_step,
     input_gradients,
+    look_back,
     pack_backward,
     pack_forward,
     parameter_gradients,
@@ -136,6 +137,7 @@ def walk_back(p: Backward, task: Int):
     for s in range(p.L - 2, -1, -1):
         for i in range(n):
             delta_at[i] = (row_of(p, d, n0 + i, s) * D + d) * H
+        look_back(p, d, n0, n, s)
         later = Factor(p.delta, later_at, w_hh, H)
         for u in range(0, V, WIDEST):
             v = there_and_back(u, V, s)
