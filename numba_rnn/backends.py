@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from .layout import Layout
 
 
+class LayerKind(NamedTuple):
+    """What a layer is: all but the size of its input and the values of its parameters."""
+
+    places: np.ndarray  # int64, (D, 4): where w_ih, w_hh, b_ih, b_hh start in weights, -1: no bias
+    hidden_size: int
+    directions: int
+    nonlinearity: str  # "tanh" or "relu"
+
+
 class Backend(Protocol):
     """What computes on arrays of one kind: a module or an object. What comes out is of that kind.
 
-    A layer has input size I, hidden size H and D directions. Its parameters are one vector, weights
-    (P,), and places (D, 4) says where w_ih, w_hh, b_ih and b_hh start in it, -1 for no bias. A
-    batch of N samples is R rows, in the order of its layout.
+    A layer has input size I, hidden size H and D directions; its parameters are one vector, weights
+    (P,). A batch of N samples is R rows, in the order of its layout.
     """
 
     def prepare(self, dtype: np.dtype, training: bool) -> None:
@@ -42,18 +50,16 @@ class Backend(Protocol):
         """
 
     def rnn_forward(
-        self, x: Any, h_0: Any, h_n: Any, weights: Any, places: np.ndarray, layout: Layout,
-        H: int, D: int, nonlinearity: str,
-    ) -> Any:  # fmt: skip
+        self, x: Any, h_0: Any, h_n: Any, weights: Any, kind: LayerKind, layout: Layout
+    ) -> Any:
         """Run one layer on x (R, I) from h_0 (D, N, H); fill h_n (D, N, H); return output (R, D·H).
 
         The output is zero in rows that are no real step.
         """
 
     def rnn_backward(
-        self, x: Any, h_0: Any, output: Any, weights: Any, places: np.ndarray, layout: Layout,
-        H: int, D: int, nonlinearity: str, grad_output: Any, grad_h_n: Any,
-        dh_0: Any, gradients: Any, state_gradients: bool,
+        self, x: Any, h_0: Any, output: Any, weights: Any, kind: LayerKind, layout: Layout,
+        grad_output: Any, grad_h_n: Any, dh_0: Any, gradients: Any, state_gradients: bool,
     ) -> tuple[Any, Any]:  # fmt: skip
         """Run it backward from grad_output (R, D·H) and grad_h_n (D, N, H), None for zeros.
 

@@ -31,14 +31,20 @@ def padded(steps: int, batch: int, batch_first: bool, lengths: Any = None) -> La
 
 
 def _padded(steps: int, batch: int, batch_first: bool, content: bytes | None) -> Layout:
-    place = np.arange(batch, dtype=np.int64)
-    step_row = np.arange(steps, dtype=np.int64) * (1 if batch_first else batch)
-    batch_row = place * steps if batch_first else place
+    rows = _kept_rows if steps + batch <= LARGEST_KEPT else _rows
+    step_row, batch_row = rows(steps, batch, batch_first)
     if content is None:
-        return Layout(steps * batch, step_row, batch_row, np.full(batch, steps, np.int64), place)
+        full, place = np.full(batch, steps, np.int64), np.arange(batch, dtype=np.int64)
+        return Layout(steps * batch, step_row, batch_row, full, place)
     lengths = np.frombuffer(content, np.int64)
-    lengths = validation.lengths("lengths", lengths, batch, steps, zero_allowed=True)
+    validation.lengths_fit("lengths", lengths, batch, steps, zero_allowed=True)
     return Layout(steps * batch, step_row, batch_row, lengths)
+
+
+def _rows(steps: int, batch: int, batch_first: bool) -> tuple[np.ndarray, np.ndarray]:
+    """step_row and batch_row of a padded batch, which nobody writes to."""
+    step, sample = np.arange(steps, dtype=np.int64), np.arange(batch, dtype=np.int64)
+    return (step, sample * steps) if batch_first else (step * batch, sample)
 
 
 def packed(sequence: PackedSequence) -> Layout:
@@ -77,4 +83,6 @@ def _is_plain(array: Any) -> bool:
     return type(array) is np.ndarray and array.dtype == np.int64 and array.ndim == 1
 
 
+# Batches with new lengths, but of one size, come one after the other.
+_kept_rows = lru_cache(maxsize=8)(_rows)
 _kept_padded, _kept_packed = lru_cache(maxsize=32)(_padded), lru_cache(maxsize=32)(_packed)

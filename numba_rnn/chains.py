@@ -114,13 +114,13 @@ class Chain:
 def chain(done: Pass, grid: Grid, layer: int, direction: int) -> Chain:
     """Return a layer and direction of a pass, whose grid that is."""
     stack, H, reverse = done.stack, done.stack.hidden_size, direction == 1
-    span, states, starts = stack._parts[layer]
+    span, states, kind = stack._parts[layer]
     weights = done.weights[span]
     x = grid.by_step(below(done, layer))
     h = grid.by_step(done.outputs[layer][:, direction * H : (direction + 1) * H])
     h_0 = done.h_0[states][direction]
     slope = 1 - h * h if stack.nonlinearity == "tanh" else (h > 0).astype(h.dtype)
-    I, (w_ih, w_hh, _, _) = x.shape[2], starts[direction]
+    I, (w_ih, w_hh, _, _) = x.shape[2], kind.places[direction]
     return Chain(
         reverse, x, h, grid.before(h, h_0, reverse), slope * grid.live[:, :, None], h_0,
         weights[w_ih : w_ih + H * I].reshape(H, I), weights[w_hh : w_hh + H * H].reshape(H, H),

@@ -72,12 +72,12 @@ def of_each_sample(done: Pass, of_states: list[Any]) -> np.ndarray:
         rows: Any = layout.step_row[:length] + first
         if layout.packing is None:  # equally far apart: a view will do
             rows = slice(first, first + (length - 1) * apart + 1, apart) if length else slice(0)
-        for k, (span, states, starts) in enumerate(stack._parts):
+        for k, (span, states, kind) in enumerate(stack._parts):
             x, h, dh = inputs[k][rows], done.outputs[k][rows], of_states[k][rows]
             for d in range(stack.directions):
                 own = slice(d * H, (d + 1) * H)
                 sample_gradient(
-                    starts[d], dh[:, own], x, h[:, own], done.h_0[states][d, n], d == 1,
+                    kind.places[d], dh[:, own], x, h[:, own], done.h_0[states][d, n], d == 1,
                     stack.nonlinearity, samples[n, span],
                 )  # fmt: skip
     return samples

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .backends import LayerKind
 from .layout import Layout
 from .parameters import Shapes, places, size
 
@@ -34,9 +35,10 @@ class Stack:
         ends = np.cumsum([0, *(size(shapes) for shapes in self.layers)]).tolist()
         spans = [slice(a, b) for a, b in pairwise(ends)]
         states = [slice(k * D, (k + 1) * D) for k in range(len(spans))]
-        starts = [places(shapes, D) for shapes in self.layers]
-        # of each layer: its span of the weights, its states, and where the parameters start
-        object.__setattr__(self, "_parts", tuple(zip(spans, states, starts, strict=True)))
+        H, f = self.hidden_size, self.nonlinearity
+        kinds = [LayerKind(places(shapes, D), H, D, f) for shapes in self.layers]
+        # of each layer: its span of the weights, its states, and what it is
+        object.__setattr__(self, "_parts", tuple(zip(spans, states, kinds, strict=True)))
         object.__setattr__(self, "several", len(spans) > 1)
 
     def forward(
@@ -87,14 +89,13 @@ class Stack:
         h_n : ndarray, shape (S, N, H)
         """
         h_n = backend.empty(h_0.shape, h_0.dtype)
-        H, D, f = self.hidden_size, self.directions, self.nonlinearity
         below, w, begin, end = x, weights, h_0, h_n
-        for k, (span, states, starts) in enumerate(self._parts):
+        for k, (span, states, kind) in enumerate(self._parts):
             if self.several:
                 w, begin, end = weights[span], h_0[states], h_n[states]
                 if k > 0 and key is not None:
                     below = backend.dropout(below, dropout, key, k)
-            below = backend.rnn_forward(below, begin, end, w, starts, layout, H, D, f)
+            below = backend.rnn_forward(below, begin, end, w, kind, layout)
             if keep is not None:
                 keep(below)
         return below, h_n
@@ -144,13 +145,12 @@ class Pass:
             dL/dh_t of each layer, the total gradient.
         """
         stack, backend, key, h_0, w = self.stack, self.backend, self.key, self.h_0, self.weights
-        H, D, f = stack.hidden_size, stack.directions, stack.nonlinearity
         dh_init = backend.zeros(h_0.shape, h_0.dtype)
         gradients = backend.zeros(w.shape, w.dtype)
         of_states = []
         grad, begin, end, dw, dbegin = grad_output, h_0, grad_h_n, gradients, dh_init
         for k in range(len(stack._parts) - 1, -1, -1):
-            span, states, starts = stack._parts[k]
+            span, states, kind = stack._parts[k]
             below = self.x if k == 0 else self.outputs[k - 1]
             if stack.several:
                 w, dw = self.weights[span], gradients[span]
@@ -160,7 +160,7 @@ class Pass:
                     below = backend.dropout(below, self.dropout, key, k)
             of_output = grad
             grad, dh = backend.rnn_backward(
-                below, begin, self.outputs[k], w, starts, self.layout, H, D, f,
+                below, begin, self.outputs[k], w, kind, self.layout,
                 grad, end, dbegin, dw, state_gradients,
             )  # fmt: skip
             of_states.insert(0, dh)

@@ -60,8 +60,8 @@ class Stream:
         self._dtype, self._rows = dtype, (N, input_size)
         self._input, self._output, self._shape = (*outer, input_size), (*outer, H), (K, *outer, H)
         layers = [
-            Stepper(weights[span], starts, N, H if k else input_size, H, stack.nonlinearity)
-            for k, (span, _, starts) in enumerate(stack._parts)
+            Stepper(weights[span], kind, N, H if k else input_size)
+            for k, (span, _, kind) in enumerate(stack._parts)
         ]
         self._states = np.zeros((2, K, N, H), dtype)  # of now and of the next step, by turns
         self._turn = 0

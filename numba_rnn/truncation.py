@@ -62,8 +62,9 @@ class _Chain:
     def __init__(self, done: Pass, grid: Grid, answer: _Answer, layer: int, direction: int) -> None:
         stack, H = done.stack, done.stack.hidden_size
         self.done, self.answer, self.H = done, answer, H
-        self.span, states, starts = stack._parts[layer]
-        self.starts = starts[direction : direction + 1]
+        self.span, states, kind = stack._parts[layer]
+        own_places = kind.places[direction : direction + 1]
+        self.kind = kind._replace(places=own_places, directions=1)
         self.state = states.start + direction
         self.reverse, self.grid = direction == 1, grid
         own = done.outputs[layer][:, direction * H : (direction + 1) * H]
@@ -89,8 +90,8 @@ class _Chain:
         x, h = self.x[start:stop], self.h[start:stop]
         dx, dh = done.backend.rnn_backward(
             x.reshape(steps * N, I), np.ascontiguousarray(begin[None]),
-            h.reshape(steps * N, self.H), done.weights[self.span], self.starts,
-            batches.padded(steps, N, False, lengths), self.H, 1, done.stack.nonlinearity,
+            h.reshape(steps * N, self.H), done.weights[self.span], self.kind,
+            batches.padded(steps, N, False, lengths),
             np.ascontiguousarray(grad).reshape(steps * N, self.H), end[None], dh_begin, gradients,
             wants_dh,
         )  # fmt: skip
@@ -107,7 +108,14 @@ class _Chain:
                 real = slice(lengths[n])
                 of_one[:] = 0  # what belongs to the other direction
                 sample_gradient(
-                    self.starts[0], dh[real, n], x[real, n], h[real, n], begin[n], False, f, of_one
+                    self.kind.places[0],
+                    dh[real, n],
+                    x[real, n],
+                    h[real, n],
+                    begin[n],
+                    False,
+                    f,
+                    of_one,
                 )
                 answer.samples[n, self.span] += of_one
         return dx.reshape(steps, N, I)

@@ -340,10 +340,10 @@ def wrong(placement, change):
     rnn = nr.RNN(3, 5, bidirectional=True, rng=0)
     right = cpu.rnn_forward
 
-    def forward(x, h_0, h_n, weights, places, layout, *rest):
-        places, layout = places.copy(), copy.deepcopy(layout)
+    def forward(x, h_0, h_n, weights, kind, layout):
+        places, layout = kind.places.copy(), copy.deepcopy(layout)
         change(places, layout)
-        return right(x, h_0, h_n, weights, places, layout, *rest)
+        return right(x, h_0, h_n, weights, kind._replace(places=places), layout)
 
     with Guarded(placement), patch.object(cpu, "rnn_forward", forward):
         rnn(np.ones((4, 2, 3), np.float32))

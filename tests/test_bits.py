@@ -15,6 +15,7 @@ from processes import python
 
 import numba_rnn as nr
 from numba_rnn import batches, cpu
+from numba_rnn.backends import LayerKind
 from numba_rnn.cpu import parallel, plans, tables
 
 DTYPES = [np.float32, np.float64]
@@ -180,19 +181,22 @@ for count in (5, 3):
         assert line.split() == expected
 
 
+SMALL_BATCHES = [(1, 2, 3, 9), (30, 1, 5, 70), (40, 2, 20, 140), (20, 3, 2, 24), (9, 4, 5, 33)]
+
+
 @each_dtype
-@pytest.mark.parametrize("size", [(1, 2, 3, 9), (30, 1, 5, 70), (40, 2, 20, 140)], ids=str)
+@pytest.mark.parametrize("size", SMALL_BATCHES, ids=str)
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 def test_kernels_of_few_samples(nonlinearity, size, dtype, monkeypatch):
-    """One or two samples of one length have kernels of their own."""
+    """A few samples of one length have kernels of their own."""
     L, N, I, H = size
     rnn = nr.RNN(I, H, 2, nonlinearity, bidirectional=True, dtype=dtype, rng=0)
     x, h_0, _ = example(rnn, "padded", L, N)
-    used = []
+    used, most = [], tables.FEW
     for is_few in (True, False):
         monkeypatch.setattr(plans, "_plans", {})
         monkeypatch.setattr(plans, "_bytes", 0)
-        monkeypatch.setattr(tables, "FEW", 2 if is_few else 0)
+        monkeypatch.setattr(tables, "FEW", most if is_few else 0)
         batches._kept_padded.cache_clear()
         rnn._last_form = None
         used.append((everything(rnn, x, h_0), rnn.forward(x, h_0).backward(grad_h_n=h_0)))
@@ -382,7 +386,7 @@ def test_parameters_that_cannot_be_written_to():
     rows = normal((2, 6), np.float32)[:, ::2]
     layout = batches.padded(1, 2, False)
     state = np.zeros((1, 2, 5), np.float32)
-    options = state, state.copy(), rnn._flat, table, layout, 5, 1, "tanh"
+    options = state, state.copy(), rnn._flat, LayerKind(table, 5, 1, "tanh"), layout
     same(cpu.rnn_forward(rows, *options), cpu.rnn_forward(rows.copy(), *options))
     assert len(rnn_forward.make(np.dtype(np.float32), False).overloads) == 1
 

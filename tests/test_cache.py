@@ -36,8 +36,10 @@ def answer(dtype=np.float32):
 # may be closed to that user, so what is imported on demand is imported before.
 AS_A_USER = """
 import os
+import numba
 from numba.core import config
 answer(np.float64)
+numba.njit(lambda: None)()  # imports what compiling needs
 compiled.buffer.clear()
 loaded.clear()
 if os.geteuid() == 0:
@@ -133,6 +135,28 @@ def test_kept_on_disk_for_the_next_process_but_not_for_other_sources(copied):
         file.write("\n\nVectors.fma = lambda self, a, b, c: c\n")
     assert run() == ([-5, -5], True)
     assert set(kept) <= set(entries(directory / "cache"))  # what was there still is
+
+
+def test_what_is_kept_is_loaded_without_what_compiles(copied):
+    """Imports for compiling take longer than to load all kernels; what is compiled after works."""
+    directory, variables = copied
+    code = """
+import numba
+from numba.core.cpu import CPUContext
+refreshed, refresh = [], CPUContext.refresh
+CPUContext.refresh = lambda self: (refreshed.append(self), refresh(self))
+nr.Linear(100, 100)(np.ones((1000, 100), np.float32))  # in all threads
+answers = answer(), len(refreshed)
+later = answer(np.float64), numba.njit(lambda x: x.sum() + np.sqrt(x.size))(np.ones(4))
+print(*answers, *later, sep=":")
+"""
+    first, second = (python(LINEAR + code, cwd=directory, **variables).split(":") for _ in "ab")
+    assert first[0] == second[0] == "[0.0, 45.0]" and int(first[1]) > 0
+    assert second[1] == "0"
+    entry = next(path for path in entries(directory / "cache") if "float64" in path.name)
+    entry.unlink()  # and one that is compiled between those that are loaded
+    third = python(LINEAR + code, cwd=directory, **variables).split(":")
+    assert third == second and first[2:] == second[2:] == ["[0.0, 45.0]", "6.0\n"]
 
 
 def test_places(monkeypatch, tmp_path):

@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 import numba
 import numpy as np
 
-from numba_rnn.cpu.native import Int, Numbers, Structure, Table, at, native, twins
+from numba_rnn.cpu.native import native, twins
 from numba_rnn.cpu.products import Factor, Rows
+from numba_rnn.cpu.structures import Int, Numbers, Structure, Table, at
 from numba_rnn.cpu.tile import TILE_ROWS, affine_band
 from numba_rnn.cpu.vectors import IDENTITY, LANES
 

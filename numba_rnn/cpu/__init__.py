@@ -1,7 +1,7 @@
 """The CPU backend: NumPy arrays in, NumPy arrays out, Numba kernels in between.
 
     recurrence.py  one RNN layer: forward, and backward beside it
-    few.py         the same for one or two samples, whose steps are short
+    few.py         the same for up to four samples, whose steps are short
     linear.py      the linear map: forward, and backward beside it
     dropout.py     masks from a key
     products.py    matrix products over tables of rows, and the packing they need
@@ -9,6 +9,7 @@
     tile.py        the register tile; the only clever file
     vectors.py     vector instructions and activation functions
     native.py      how kernels are compiled and call each other
+    structures.py  what they are given; the only place of addresses without a type
     cache.py       how compiled kernels are kept on disk
     plain.py       what the tile does, in plain Python
     parallel.py    how work is split over threads
@@ -29,15 +30,16 @@ from typing import Any
 import numpy as np
 
 from .. import batches
+from ..backends import LayerKind
 from ..forks import is_child
 from ..layout import LARGEST_KEPT, Layout
 from . import dropout as _dropout
 from . import few, linear, recurrence, tables
 from .marks import APART
-from .native import PLAIN, Structure, as_kernels_want
 from .parallel import PACKING, counted, packers, run, split, threads
 from .plans import Plan, Size, with_plan
 from .products import ROWS_AT_ONCE, padded, product_size
+from .structures import PLAIN, Structure, as_kernels_want
 from .tables import CUTS, Cut, LayerPlan
 from .vectors import LANES, RELU, TANH
 
@@ -145,11 +147,8 @@ def rnn_forward(
     h_0: np.ndarray,
     h_n: np.ndarray,
     weights: np.ndarray,
-    places: np.ndarray,
+    kind: LayerKind,
     layout: Layout,
-    H: int,
-    D: int,
-    nonlinearity: str,
 ) -> np.ndarray:
     """Run one layer, both directions, and fill h_n.
 
@@ -159,15 +158,15 @@ def rnn_forward(
     h_0, h_n : ndarray, shape (D, N, H)
     weights : ndarray, shape (P,)
         The layer's parameters.
-    places : ndarray of int64, shape (D, 4)
-        Where w_ih, w_hh, b_ih, b_hh start in weights, -1 for no bias.
+    kind : LayerKind
+        What the layer is, with D directions of H hidden units.
 
     Returns
     -------
     output : ndarray, shape (R, D·H)
         Zero in rows that are no real step.
     """
-    I, dtype = x.shape[1], x.dtype
+    I, dtype, (places, H, D, nonlinearity) = x.shape[1], x.dtype, kind
     output = (zeros if layout.has_padding else empty)((layout.rows, D * H), dtype)
     if len(layout.empty):  # no step: the state stays as it is
         h_n[:, layout.empty] = h_0[:, layout.empty]
@@ -207,17 +206,16 @@ class Stepper:
     ----------
     weights : ndarray, shape (P,)
         As they are now.
-    places : ndarray of int64, shape (1, 4)
-    N, I, H : int
-    nonlinearity : {"tanh", "relu"}
+    kind : LayerKind
+        With one direction.
+    N, I : int
     """
 
-    def __init__(
-        self, weights: np.ndarray, places: np.ndarray, N: int, I: int, H: int, nonlinearity: str
-    ) -> None:
+    def __init__(self, weights: np.ndarray, kind: LayerKind, N: int, I: int) -> None:
+        places, H, D, nonlinearity = kind
         self._weights, self._places = as_kernels_want(weights), as_kernels_want(places)
-        self._cut = cut = _cut(recurrence.Forward, batches.padded(1, N, False), I, H, 1)
-        options = I, H, 1, nonlinearity, weights.dtype
+        self._cut = cut = _cut(recurrence.Forward, batches.padded(1, N, False), I, H, D)
+        options = I, H, D, nonlinearity, weights.dtype
         self._plan = _rnn_forward(cut.key, *options, cut, keeps=True)
         x, h, following = (zeros(shape, weights.dtype) for shape in ((N, I), (1, N, H), (1, N, H)))
         arrays = self._weights, self._places, x, h, following[0], following
@@ -238,11 +236,8 @@ def rnn_backward(
     h_0: np.ndarray,
     output: np.ndarray,
     weights: np.ndarray,
-    places: np.ndarray,
+    kind: LayerKind,
     layout: Layout,
-    H: int,
-    D: int,
-    nonlinearity: str,
     grad_output: np.ndarray | None,
     grad_h_n: np.ndarray | None,
     dh_0: np.ndarray,
@@ -262,7 +257,7 @@ def rnn_backward(
     dh : ndarray, shape (R, D·H), or None
         dL/dh_t, where state_gradients asks for it.
     """
-    I, dtype = x.shape[1], x.dtype
+    I, dtype, (places, H, D, nonlinearity) = x.shape[1], x.dtype, kind
     allocate = zeros if layout.has_padding else empty
     dx = allocate(x.shape, dtype)
     delta = empty((layout.rows, D * H), dtype)

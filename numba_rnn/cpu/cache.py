@@ -32,6 +32,7 @@ from numba.core import config
 from numba.core.caching import NullCache
 from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
+from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
@@ -70,7 +71,9 @@ class DiskCache(NullCache):
         self._name = name
 
     def load_overload(self, sig: Any, target_context: Any) -> CompileResult | None:
-        target_context.refresh()
+        # Finished code needs Numba's runtime alone. `refresh` would import what Numba compiles
+        # with, and SciPy too, which takes longer than to load all kernels.
+        rtsys.initialize(target_context)
         name = self._file_name(sig, target_context.codegen())
         for directory in places():
             payload = _read(directory, name)

@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from numba import int64, prange, uint64
 
-from .native import Int, Numbers, Structure, inline, native, twins
+from .native import inline, native, twins
 from .products import range_of
+from .structures import Int, Numbers, Structure
 
 GOLDEN = 0x9E3779B97F4A7C15
 

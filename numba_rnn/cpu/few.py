@@ -1,4 +1,4 @@
-"""One or two samples of one length: the kernels of recurrence.py with less to do at each step.
+"""Up to four samples of one length: the kernels of recurrence.py with less to do at each step.
 
 A step of so few samples is short, and much of it would be spent on what is the same at each one.
 So the loop over steps calls nothing at each step here, and what can be done for many steps at once
@@ -11,23 +11,25 @@ from __future__ import annotations
 from numba import prange
 
 from . import tile
-from .native import Int, Numbers, Table, at, inline, native, twins
+from .native import inline, native, twins
 from .products import Factor, Rows, affine_rows, panels, vectors
 from .recurrence import (
     Backward,
     Forward,
     backward_step,
     input_gradients,
+    look_back,
     pack_backward,
     pack_forward,
     parameter_gradients,
     row_of,
     share_of,
 )
+from .structures import Int, Numbers, Table, at
 from .tile import TILE_ROWS, WIDEST, lanes_of
 from .vectors import IDENTITY
 
-FEW = 2  # samples
+FEW = 4  # samples
 CHUNK = 4 * TILE_ROWS  # rows to project at once
 
 
@@ -54,7 +56,7 @@ def rnn_forward_few(p: Forward):
 
 @native
 def walk(p: Forward, task: Int):
-    """All steps of one or two samples in one direction."""
+    """All steps of a few samples in one direction."""
     d, n0, n1, _ = share_of(p, task)
     n, H, D = n1 - n0, p.H, p.D
     lanes = lanes_of(p.x)
@@ -120,7 +122,7 @@ def rnn_backward_few(p: Backward):
 
 @native
 def walk_back(p: Backward, task: Int):
-    """All steps, last first, of one or two samples in one direction."""
+    """All steps, last first, of a few samples in one direction."""
     d, n0, n1, _ = share_of(p, task)
     n, H, D = n1 - n0, p.H, p.D
     lanes = lanes_of(p.x)
@@ -135,6 +137,7 @@ def walk_back(p: Backward, task: Int):
     for s in range(p.L - 2, -1, -1):
         for i in range(n):
             delta_at[i] = (row_of(p, d, n0 + i, s) * D + d) * H
+        look_back(p, d, n0, n, s)
         later = Factor(p.delta, later_at, w_hh, H)
         for u in range(0, V, WIDEST):
             v = there_and_back(u, V, s)

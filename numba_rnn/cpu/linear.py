@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from numba import prange
 
-from .native import Int, Numbers, Structure, Table, at, native, twins
+from .native import native, twins
 from .products import (
     ROWS_AT_ONCE,
     Columns,
@@ -24,6 +24,7 @@ from .products import (
     product_size,
     range_of,
 )
+from .structures import Int, Numbers, Structure, Table, at
 from .tile import TILE_ROWS, lanes_of
 
 

@@ -15,7 +15,8 @@ from numba import types
 from numba.core import cgutils
 
 from . import plain
-from .native import INT, inline, instructions
+from .native import inline, instructions
+from .structures import INT
 
 APART = 16  # entries between two marks, so that no two share a cache line
 PATIENCE, LATE = 1000, 50  # looks at a mark: while others come, and once one has not come

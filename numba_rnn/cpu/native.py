@@ -1,4 +1,4 @@
-"""Functions that are compiled apart and called by name, and the structures that they are given.
+"""Functions that are compiled apart and called by name.
 
 Numba compiles a function that is called by name again within each of its callers, which for long
 ones takes seconds. So there are three kinds of functions in this backend:
@@ -10,12 +10,8 @@ ones takes seconds. So there are three kinds of functions in this backend:
 * `twins` are what Python calls: the same source compiled for one thread, where `prange` is
   `range`, and for all of them.
 
-Annotations say what the parameters of natives, and the fields of structures, are: `Int` is an
-int64, `Table` and `Numbers` point to int64 and to numbers of the dtype. A pointer is indexed as a
-flat array is, and `at(pointer, start)` points further on.
-
-With NUMBA_DISABLE_JIT=1 all of them are plain functions of Python, pointers are flat views of NumPy
-arrays, and a debugger steps through.
+Annotations say what the parameters of natives are, see structures.py. With NUMBA_DISABLE_JIT=1 all
+of them are plain functions of Python, and a debugger steps through.
 """
 
 from __future__ import annotations
@@ -26,25 +22,31 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import llvmlite.binding
 import numpy as np
 from llvmlite import ir
-from numba import config, from_dtype, get_num_threads, njit, types
+from numba import from_dtype, get_num_threads, njit, types
 from numba.core import cgutils
 from numba.core.errors import TypingError
-from numba.core.imputils import lower_getattr_generic
-from numba.core.typing.templates import AttributeTemplate, infer_getattr
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic
 
 from .cache import DIGEST, callback, jitted
+from .structures import (
+    INT,
+    PLAIN,
+    Structure,
+    StructureType,
+    as_kernels_want,
+    kind_of,
+    number_of,
+    opaque,
+    structure_at,
+)
 
-Numbers = Table = Int = Any
-PLAIN = bool(config.DISABLE_JIT)
 OPTIONS = {"error_model": "numpy"}
 INSIDE = OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # of other functions
-INT = ir.IntType(64)
 
 _compiling = threading.RLock()
 
@@ -58,169 +60,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _kind(annotation: Any, number: types.Type, names: dict[str, Any]) -> types.Type:
-    """Numba's type for an annotation among such names, `number` being that of the dtype."""
-    annotation = getattr(annotation, "__forward_arg__", annotation)  # in a NamedTuple
-    if annotation == "Int":
-        return types.int64
-    if annotation == "Table":
-        return types.CPointer(types.int64)
-    if annotation == "Numbers":
-        return types.CPointer(number)
-    found = names[annotation]
-    if issubclass(found, Structure):
-        name = f"{found.__module__}.{annotation}"
-        return StructureType(name, tuple(found.kinds.items()), number)
-    kinds = [_kind(kind, number, names) for kind in found.__annotations__.values()]
-    return types.NamedTuple(kinds, found)
-
-
-# --- structures -----------------------------------------------------------------------------------
-
-
-class Structure:
-    """Base of what kernels are given: arrays and integers by name, as the annotations say.
-
-    In Python an instance is made from its fields; those that `arrays` names, with their number of
-    axes, are given with each call, and so is `parallel`, whether all threads are at work. In
-    kernels it is an address, and a field is read from memory where it is used.
-    """
-
-    arrays: ClassVar[dict[str, int]] = {}
-
-    def __init_subclass__(cls) -> None:
-        cls.kinds = getattr(cls, "kinds", {"parallel": "Int"}) | cls.__annotations__
-        cls.kinds.pop("arrays", None)
-        cls.order = {name: place for place, name in enumerate(cls.kinds)}
-
-    def __init__(self, **values: Any) -> None:
-        self._kept = values  # the memory that the addresses are of
-        if PLAIN:
-            for name, kind in self.kinds.items():
-                if name not in self.arrays and name != "parallel":
-                    setattr(self, name, values[name] if kind == "Int" else values[name].reshape(-1))
-            return
-        self._fields = np.zeros(len(self.kinds), np.int64)
-        for place, (name, kind) in enumerate(self.kinds.items()):
-            if name not in self.arrays and name != "parallel":
-                value = values[name]
-                self._fields[place] = value if kind == "Int" else _address(value)
-        self.address = _address(self._fields)
-
-    def point(self, memory: dict[str, np.ndarray]) -> None:
-        """Let fields be other arrays, which the caller keeps as long as they are used."""
-        if PLAIN:
-            for name, array in memory.items():
-                setattr(self, name, array.reshape(-1))
-            return
-        for name, array in memory.items():
-            self._fields[self.order[name]] = _address(array)
-            self._kept.pop(name, None)
-
-    def put(self, **values: int) -> None:
-        """Change integers."""
-        for name, value in values.items():
-            if PLAIN:
-                setattr(self, name, value)
-            else:
-                self._fields[self.order[name]] = value
-
-
-class _Alias:
-    """Memory of a read-only array as Numba wants it: a read-only type would compile anew."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array  # keeps the memory alive
-        self.__array_interface__ = array.__array_interface__ | {"data": (_address(array), False)}
-
-
-def as_kernels_want(array: np.ndarray) -> np.ndarray:
-    """Return an array in C order, aligned and, so it seems, writeable.
-
-    Kernels write to those alone that they are given to write to, which are so already.
-    """
-    if not (array.flags.c_contiguous and array.flags.aligned):
-        return np.array(array, order="C")
-    return array if array.flags.writeable else np.asarray(_Alias(array))
-
-
-def _address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]
-
-
-class StructureType(types.Type):
-    """Numba's type of a structure: its address."""
-
-    def __init__(self, name: str, fields: tuple[tuple[str, str], ...], number: types.Type) -> None:
-        self.fields, self.number = fields, number
-        super().__init__(f"{name}({fields}, {number})")
-
-
-@register_model(StructureType)
-class _AddressModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: StructureType) -> None:
-        super().__init__(manager, kind, INT)
-
-
-@infer_getattr
-class _Field(AttributeTemplate):
-    key = StructureType
-
-    def generic_resolve(self, kind: StructureType, name: str) -> types.Type | None:
-        fields = dict(kind.fields)
-        return _kind(fields[name], kind.number, {}) if name in fields else None
-
-
-@lower_getattr_generic(StructureType)
-def _read_field(context, builder, kind, value, name):
-    place = [field for field, _ in kind.fields].index(name)
-    fields = builder.inttoptr(value, ir.PointerType())
-    field = builder.load(builder.gep(fields, [INT(place)], source_etype=INT), typ=INT)
-    # Nothing writes to fields while a kernel runs, so that one read serves a whole loop. (The entry
-    # does before, but reads none that it has written.)
-    field.set_metadata("invariant.load", builder.module.add_metadata([]))
-    wanted = context.get_value_type(_kind(kind.fields[place][1], kind.number, {}))
-    return field if wanted == INT else builder.inttoptr(field, wanted)
-
-
-def _structure_at(kind: StructureType, structure: type[Structure]) -> Callable:
-    places = [structure.order[name] for name in structure.arrays]
-
-    @intrinsic
-    def structure_at(typing, address, arrays):
-        def codegen(context, builder, signature, values):
-            fields = builder.inttoptr(values[0], ir.PointerType())
-            given = cgutils.unpack_tuple(builder, values[1])
-            for place, array, value in zip(places, signature.args[1], given, strict=True):
-                memory = context.make_array(array)(context, builder, value).data
-                field = builder.gep(fields, [INT(place)], source_etype=INT)
-                builder.store(builder.ptrtoint(memory, INT), opaque(builder, field))
-            return values[0]
-
-        return kind(types.int64, arrays), codegen
-
-    return structure_at
-
-
-# --- pointers -------------------------------------------------------------------------------------
-
-
-@intrinsic
-def at(typing, pointer, start):
-    """Return a pointer that many numbers further on."""
-
-    def codegen(context, builder, signature, values):
-        element = context.get_data_type(signature.args[0].dtype)
-        return builder.gep(values[0], [values[1]], source_etype=element)
-
-    return pointer(pointer, types.int64), codegen
-
-
-if PLAIN:
-
-    def at(pointer, start):
-        """Return the rest of a flat array."""
-        return pointer[start:]
+# --- instructions ---------------------------------------------------------------------------------
 
 
 def instructions(plain: Callable, result: types.Type = types.void) -> Callable:
@@ -236,7 +76,7 @@ def instructions(plain: Callable, result: types.Type = types.void) -> Callable:
 
         def body(typing, *arguments):
             def codegen(context, builder, signature, values):
-                number = _number(signature.args)
+                number = number_of(signature.args)
                 number = None if number is None else context.get_data_type(number)
                 value = emit(builder, number, *_unpacked(builder, signature.args, values))
                 return context.get_dummy_value() if result == types.void else value
@@ -266,23 +106,6 @@ def _unpacked(builder, kinds, values) -> Iterator[Any]:
             yield opaque(builder, value)
         else:
             yield value
-
-
-def opaque(builder: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
-    """Return a pointer that llvmlite takes for whatever is loaded from it or stored to it."""
-    return builder.inttoptr(builder.ptrtoint(pointer, INT), ir.PointerType())
-
-
-def _number(kinds: Any) -> types.Type | None:
-    """Return the type of the numbers that arguments have."""
-    for kind in kinds:
-        if isinstance(kind, StructureType):
-            return kind.number
-        if isinstance(kind, types.CPointer) and kind.dtype != types.int64:
-            return kind.dtype
-        if isinstance(kind, types.BaseTuple) and (found := _number(kind)) is not None:
-            return found
-    return None
 
 
 # --- functions ------------------------------------------------------------------------------------
@@ -317,7 +140,7 @@ class _Native:
 
     def _call(self, given: tuple[types.Type, ...]) -> tuple[Any, Callable]:
         """Signature of a call with arguments of the given types, and the code for it."""
-        number = _number(given)
+        number = number_of(given)
         wanted = self._kinds(number)
         fits = len(given) == len(wanted) and all(
             a == b or (b == types.int64 and isinstance(a, types.Integer))
@@ -338,7 +161,7 @@ class _Native:
 
     def _kinds(self, number: types.Type) -> list[types.Type]:
         names = self.function.__globals__
-        return [_kind(annotation, number, names) for annotation in self.annotations]
+        return [kind_of(annotation, number, names) for annotation in self.annotations]
 
     def _symbol(self, number: types.Type) -> str:
         return f"numba_rnn.{self.name}.{number}.{DIGEST}"
@@ -429,12 +252,12 @@ class Twins:
                 get_num_threads()  # starts the pool: code that comes from the cache would not
             _make_called(self.function, dtype)
             names, number = self.function.__globals__, from_dtype(dtype)
-            kind, structure = _kind(self.structure, number, names), names[self.structure]
+            kind, structure = kind_of(self.structure, number, names), names[self.structure]
             body = njit(parallel=parallel, **INSIDE)(_copy(self.function))
             name = f"{self.__name__}-{'parallel' if parallel else 'serial'}-{dtype}"
             entry = jitted(_entry(kind, structure, body), name, **OPTIONS)
             arrays = [
-                types.Array(_kind(structure.kinds[field], number, names).dtype, axes, "C")
+                types.Array(kind_of(structure.kinds[field], number, names).dtype, axes, "C")
                 for field, axes in structure.arrays.items()
             ]
             entry.compile((types.int64, types.boolean, *arrays))
@@ -461,7 +284,7 @@ def enter(address, release, {arrays}):
 
 def _entry(kind: StructureType, structure: type[Structure], body: Callable) -> Callable:
     names = {"__name__": __name__, "let_go": let_go, "take_back": take_back, "body": body}
-    names["structure_at"] = _structure_at(kind, structure)
+    names["structure_at"] = structure_at(kind, structure)
     exec(_ENTER.format(arrays=", ".join(structure.arrays)), names)
     return names["enter"]
 

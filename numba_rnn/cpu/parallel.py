@@ -21,7 +21,8 @@ import numpy as np
 from ..forks import is_child
 from ..layout import Layout
 from . import quota
-from .native import Structure, Twins
+from .native import Twins
+from .structures import Structure
 from .vectors import VECTOR_BYTES
 from .worth import Worth
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from .native import Structure, Twins, as_kernels_want
+from .native import Twins
 from .parallel import releases, run
+from .structures import Structure, as_kernels_want
 
 # Keys whose plans are kept, what these hold in bytes together, the most that one may hold, and how
 # many of one key are kept for threads that compute at once.

@@ -17,7 +17,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from . import tile
-from .native import Int, Numbers, Table, at, inline, native
+from .native import inline, native
+from .structures import Int, Numbers, Table, at
 from .tile import TILE_ROWS, WIDEST, copy_vector, lanes_of, transpose_square
 from .vectors import IDENTITY
 

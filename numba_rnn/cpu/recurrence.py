@@ -26,7 +26,7 @@ from typing import ClassVar
 from numba import prange
 
 from .marks import LATE, PATIENCE, mark, set_mark, wait
-from .native import Int, Numbers, Structure, Table, at, inline, native, twins
+from .native import inline, native, twins
 from .products import (
     ROWS_AT_ONCE,
     Columns,
@@ -46,7 +46,8 @@ from .products import (
     range_of,
     vectors,
 )
-from .tile import TILE_ROWS, WIDEST, lanes_of
+from .structures import Int, Numbers, Structure, Table, at
+from .tile import TILE_ROWS, WIDEST, lanes_of, prefetch
 
 
 class Layer(Structure):
@@ -318,6 +319,18 @@ def backward_steps(p: Backward, task: Int):
         later = n
 
 
+@inline
+def look_back(p, d, n0, n, s):
+    """Bring near what the step before s will need: nothing else tells that it comes next."""
+    if s > 0:
+        for i in range(n):
+            place = (row_of(p, d, n0 + i, s - 1) * p.D + d) * p.H
+            prefetch(at(p.output, place), p.H)
+            prefetch(at(p.delta, place), p.H)
+            if p.one_row == 0:
+                prefetch(at(p.grad_output, place), p.H)
+
+
 @native
 def backward_step(
     p: Backward, task: Int, d: Int, n0: Int, n1: Int, s: Int, n: Int, later: Int, k: Int
@@ -337,6 +350,7 @@ def backward_step(
         Rows(p.delta, delta_at), later, v0, v1, H, Rows(p.grad_output, g_at),
         Factor(p.delta, later_at, w_hh, H), p.output, p.dh, p.keep, p.f,
     )  # fmt: skip
+    look_back(p, d, n0, n, s)
     # The last step of a sample: grad_h_n comes in place of what flows back from a later one.
     g = at(p.ending, (N * (task % p.slices + d * p.slices) + n0) * H)
     for i in range(later, n):

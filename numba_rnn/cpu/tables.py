@@ -16,10 +16,11 @@ import numpy as np
 from ..layout import LARGEST_KEPT, Layout
 from .cache import jitted
 from .few import FEW
-from .native import OPTIONS, PLAIN, Structure
+from .native import OPTIONS
 from .parallel import releases
 from .plans import Plan
 from .recurrence import Backward, table
+from .structures import PLAIN, Structure
 
 NOTHING = np.zeros(0, np.int64)
 MOST_KEPT = 1 << 14  # bytes of the tables that a plan keeps for the next call

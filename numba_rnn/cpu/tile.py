@@ -48,12 +48,13 @@ from .vectors import HAS_FMA, INT, TANH, VECTOR_BYTES, Vectors
 
 TILE_ROWS = 8 if VECTOR_BYTES == 64 else 6 if HAS_FMA else 4  # rows of the tallest tile
 WIDEST = 8  # vectors of the widest tile
+CACHE_LINE = 64  # bytes
 # (rows, vectors) of the tiles. A low tile reuses little of B, but a wide one has sums enough to
 # hide the latency of each. A band of 3 rows runs in the tile of 4.
 TILES = tuple((rows, WIDEST // rows) for rows in (1, 2, 4)) + (
     ((TILE_ROWS, 2),) if TILE_ROWS > 4 else ()
 )
-LOW_TILES = TILES[:2]  # all that one or two rows need
+LOW_TILES = TILES[:3]  # all that few.py needs
 
 
 # --- the tile -----------------------------------------------------------------------------------
@@ -256,7 +257,7 @@ def _delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, ke
 
 @instructions(plain.recurrent_band)
 def recurrent_band(builder, number, out, rows, v0, v1, width, z, pitch, h, f):
-    """Out = f(z + h·panels) for one or two rows; row r of z starts at r·pitch."""
+    """Out = f(z + h·panels) for a few rows; row r of z starts at r·pitch."""
 
     def start(tile, v):
         rows = [tile.at(z, builder.mul(INT(r), pitch)) for r in range(tile.height)]
@@ -267,7 +268,7 @@ def recurrent_band(builder, number, out, rows, v0, v1, width, z, pitch, h, f):
 
 @instructions(plain.delta_band)
 def low_delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, keep, f):
-    """As `delta_band` for one or two rows."""
+    """As `delta_band` for a few rows."""
     _delta_band(builder, number, delta, rows, v0, v1, width, g, later, h, dh, keep, f, LOW_TILES)
 
 
@@ -313,6 +314,17 @@ def outer_tile(builder, number, c, stride, rows, v, width, stripe, b, depth):
 def lanes_of(builder, number, numbers):
     """How many numbers fill a vector: a constant of the compiled code."""
     return INT(Vectors(builder, number).lanes)
+
+
+# --- reading ahead --------------------------------------------------------------------------------
+
+
+@instructions(plain.prefetch)
+def prefetch(builder, number, numbers, count):
+    """Bring the first `count` numbers near before they are needed."""
+    vec = Vectors(builder, number)
+    with cgutils.for_range_slice(builder, INT(0), count, INT(CACHE_LINE // vec.bytes)) as (j, _):
+        vec.prefetch(vec.at(numbers, j))
 
 
 # --- moving whole vectors, for packing ------------------------------------------------------------

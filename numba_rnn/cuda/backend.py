@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ..backends import LayerKind
 from ..layout import Layout
 from . import dropout as _dropout
 from . import losses, memory, optim, toolkit
@@ -83,25 +84,21 @@ class Backend:
 
     # The arguments of the following are those of `numba_rnn.cpu`.
 
-    def _walk(
-        self, x: Any, weights: Any, places: np.ndarray, layout: Layout, H: int, D: int,
-        nonlinearity: str, given: int,
-    ) -> Walk:  # fmt: skip
-        dtype = np.dtype(self.library.dtype(x))
+    def _walk(self, x: Any, weights: Any, kind: LayerKind, layout: Layout, given: int) -> Walk:
+        dtype, (places, H, D, f) = np.dtype(self.library.dtype(x)), kind
         _, w_hh, bias, stride = _places(places)
         plan = choose(toolkit.gpu(), H, layout.batch, D, dtype.itemsize, self.walk)
         return Walk(
             self.library, plan, dtype, layout.lengths, weights, self._index(layout),
-            w_hh, bias, stride, given | PADDED * layout.has_padding, F[nonlinearity],
+            w_hh, bias, stride, given | PADDED * layout.has_padding, F[f],
             len(layout.step_row), layout.batch, H, D,
         )  # fmt: skip
 
     def rnn_forward(
-        self, x: Any, h_0: Any, h_n: Any, weights: Any, places: np.ndarray, layout: Layout,
-        H: int, D: int, nonlinearity: str,
-    ) -> Any:  # fmt: skip
+        self, x: Any, h_0: Any, h_n: Any, weights: Any, kind: LayerKind, layout: Layout
+    ) -> Any:
         """Run one layer, both directions, and fill h_n; return output (R, D·H)."""
-        library, (R, I) = self.library, tuple(x.shape)
+        library, (R, I), (places, H, D, _) = self.library, tuple(x.shape), kind
         output = library.empty((R, D * H), x.dtype, x)
         if layout.batch == 0:
             return output
@@ -109,17 +106,16 @@ class Backend:
         out, w = library.vector(output), library.vector(weights)
         both = stack(library, w, w_ih, stride, D, H, I)
         matmul(library, matrix(library.vector(x), 0, R, I), both.T, matrix(out, 0, R, D * H))
-        walk = self._walk(x, w, places, layout, H, D, nonlinearity, 0)
+        walk = self._walk(x, w, kind, layout, 0)
         walk.forward(out, library.vector(h_n), library.vector(h_0))
         return output
 
     def rnn_backward(
-        self, x: Any, h_0: Any, output: Any, weights: Any, places: np.ndarray, layout: Layout,
-        H: int, D: int, nonlinearity: str, grad_output: Any, grad_h_n: Any,
-        dh_0: Any, gradients: Any, state_gradients: bool,
+        self, x: Any, h_0: Any, output: Any, weights: Any, kind: LayerKind, layout: Layout,
+        grad_output: Any, grad_h_n: Any, dh_0: Any, gradients: Any, state_gradients: bool,
     ) -> tuple[Any, Any]:  # fmt: skip
         """Run one layer backward; fill dh_0 and gradients; return dx (R, I) and dh (R, D·H)."""
-        library, (R, I) = self.library, tuple(x.shape)
+        library, (R, I), (places, H, D, _) = self.library, tuple(x.shape), kind
         dx = library.empty((R, I), x.dtype, x)
         dh = library.empty((R, D * H), x.dtype, x) if state_gradients else None
         if layout.batch == 0:
@@ -133,7 +129,7 @@ class Backend:
         ):
             if array is not None:
                 given, arrays[i] = given | bit, library.vector(array)
-        walk = self._walk(x, w, places, layout, H, D, nonlinearity, given)
+        walk = self._walk(x, w, kind, layout, given)
         walk.backward(delta, library.vector(dh_0), arrays[0], out, *arrays[1:])
         if R == 0:
             return dx, dh

@@ -45,18 +45,25 @@ def offenders(array: np.ndarray, bad: np.ndarray) -> str:
 def lengths(name: str, value: Any, batch: int, longest: int, *, zero_allowed: bool) -> np.ndarray:
     """Return one length a sequence as a new int64 array, shape (N,), in the given order."""
     result = index_array(name, value)
-    if result.size != batch:
+    lengths_fit(name, result, batch, longest, zero_allowed=zero_allowed)
+    return result
+
+
+def lengths_fit(
+    name: str, array: np.ndarray, batch: int, longest: int, *, zero_allowed: bool
+) -> None:
+    """Refuse integers, shape (N,), that are not one length a sequence."""
+    if array.size != batch:
         raise ValueError(
-            f"{name} must hold one length for each of the {batch} sequences, got {result.size}"
+            f"{name} must hold one length for each of the {batch} sequences, got {array.size}"
         )
     low = 0 if zero_allowed else 1
-    if result.size and not (low <= result.min() and result.max() <= longest):
-        bad = (result < low) | (result > longest)
+    if array.size and not (low <= array.min() and array.max() <= longest):
+        bad = (array < low) | (array > longest)
         raise ValueError(
             f"{name} must lie between {low} and {longest}, the padded length, "
-            f"{offenders(result, bad)}"
+            f"{offenders(array, bad)}"
         )
-    return result
 
 
 def decreasing_lengths(name: str, value: np.ndarray) -> None:

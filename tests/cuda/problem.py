@@ -4,6 +4,7 @@ import numpy as np
 
 import numba_rnn as nr
 from numba_rnn import batches, reference
+from numba_rnn.backends import LayerKind
 from numba_rnn.parameters import places, rnn_shapes, size, views
 
 TOLERANCE = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-12}
@@ -39,7 +40,7 @@ def check(
     lengths = np.asarray(lengths)
     layout = problem_layout(kind, L, N, lengths)
     shapes = rnn_shapes(I, H, 1, bias, D)[0]
-    table = places(shapes, D)
+    layer = LayerKind(places(shapes, D), H, D, nonlinearity)
     bound = 1 / np.sqrt(H)
     weights = rng.uniform(-bound, bound, size(shapes)).astype(dtype)
 
@@ -68,11 +69,11 @@ def check(
 
     x_rows, h_0_, w = (to_device(a) for a in (to_rows(x), h_0, weights))
     h_n = backend.empty(h_0.shape, dtype)
-    output = backend.rnn_forward(x_rows, h_0_, h_n, w, table, layout, H, D, nonlinearity)
+    output = backend.rnn_forward(x_rows, h_0_, h_n, w, layer, layout)
     dh_0 = backend.zeros(h_0.shape, dtype)
     gradients = backend.zeros(weights.shape, dtype)
     dx, dh = backend.rnn_backward(
-        x_rows, h_0_, output, w, table, layout, H, D, nonlinearity,
+        x_rows, h_0_, output, w, layer, layout,
         to_device(to_rows(g)) if grads[0] else None, to_device(g_n) if grads[1] else None,
         dh_0, gradients, states,
     )  # fmt: skip
