@@ -124,6 +124,8 @@ class RNNForecaster(BaseEstimator):
         The fitted network, whose `standardize` is False: it reads scaled windows.
     loss_curve_, validation_scores_, validation_losses_, best_loss_, n_iter_, rnn_, head_
         Its attributes.
+    tail_ : int
+        Values of a series that a forecast reads: the window, and what differences need.
     network_share_, naive_share_ : float
         How much the network counts, and the last season repeated; the linear path has the rest.
     coefficients_ : ndarray of float64, shape (views, 1 + n_series, window + 2 (F + S) + 1)
@@ -599,6 +601,12 @@ class RNNForecaster(BaseEstimator):
                 truth = truths[some, k - i, tail:]
                 found.append([array / scale for array in (truth, *each)])
         return found
+
+    @property
+    def tail_(self) -> int:
+        """How many values of a series a forecast reads, the window and what differences need."""
+        check_is_fitted(self)
+        return self._plan.tail
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(getattr(self, "regressor_", None), "best_loss_")
