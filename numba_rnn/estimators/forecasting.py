@@ -280,8 +280,10 @@ class RNNForecaster(BaseEstimator):
         Parameters
         ----------
         y : array_like, shape (n,), pandas or polars Series, or a list of such
-            Numbers at regular steps. An array (n, K) or a frame is K series that are
-            forecast together: the network reads all of them and forecasts all.
+            Numbers at regular steps. Dates of working days may lack a tenth of them, as holidays:
+            steps are then trading days, and forecasts have the next working days as index. An array
+            (n, K) or a frame is K series that are forecast together: the network reads all of them
+            and forecasts all.
         X : array_like or frame, shape (n,) or (n, F), or a list of such, optional
             What is known beside y, row by row, and will be known of the future, like the time of
             the year or a price to be set. Where y and X both have an index of pandas, it must be
@@ -683,9 +685,10 @@ class RNNForecaster(BaseEstimator):
         found = []
         for i, (given, form, (n, before)) in enumerate(zip(X, forms, known, strict=True)):
             name = f"X[{i}]" if listed else "X"
-            index = None if form.last is None else form.index(rows)
+            # of the trading days to come only those who trade know which are holidays
+            index = None if form.last is None or form.trading else form.index(rows)
             if before is not None:
-                index = before.append(index)
+                index = None if form.trading else before.append(index)
             gaps = self._gaps is not None
             table = series.table(name, given, n + steps, index, most=n + rows, gaps=gaps)
             if table.shape[1] != features:
