@@ -1488,3 +1488,63 @@ def test_windows_are_cut_batch_by_batch(horizon):
     finally:
         tracemalloc.stop()
     assert peak < 0.6 * 8 * n * w
+
+
+# --- trading days -------------------------------------------------------------------------------
+
+HOLIDAYS = ["2024-01-01", "2024-01-15", "2024-02-19", "2024-03-29", "2024-05-27"]
+TRADING = pd.bdate_range("2023-12-28", periods=110, freq="C", holidays=HOLIDAYS)
+
+
+@pytest.mark.parametrize("zone", [None, "America/New_York"])
+@pytest.mark.parametrize("hour", [0, 16])
+def test_trading_days_go_on_with_working_days(zone, hour, tmp_path):
+    dates = pd.DatetimeIndex(TRADING.to_numpy()) + pd.Timedelta(hours=hour)
+    index = dates.tz_localize(zone).rename("day")
+    assert index.freq is None
+    y = pd.Series(walk(110), index, name="price")
+    model = small(season=None, difference_season=None).fit(y[:100])
+    assert model._plan.season == 5
+    expected = pd.date_range(index[99] + pd.offsets.BDay(), periods=4, freq="B", name="day")
+    found = model.predict(4)
+    pd.testing.assert_index_equal(found.index, expected, check_exact=False, exact="equiv")
+    assert_same_bits(found.to_numpy(), small(season=5).fit(y[:100].to_numpy()).predict(4))
+    model.update(y[100:])  # over a holiday
+    assert model.predict(1).index[0] == index[-1] + pd.offsets.BDay()
+    nr.save(model, tmp_path / "model")
+    again = nr.load(tmp_path / "model")
+    assert again._forms[0].trading
+    pd.testing.assert_series_equal(again.predict(3), model.predict(3), check_exact=True)
+    weekend = pd.Series([1.0], pd.DatetimeIndex(["2024-08-03"]).tz_localize(zone))  # a Saturday
+    elsewhere = pd.Series([1.0], pd.DatetimeIndex(["2024-08-02"]).tz_localize("Asia/Tokyo"))
+    for wrong in (y[100:], weekend, elsewhere, pd.Series([1.0], pd.RangeIndex(1))):
+        with pytest.raises(ValueError, match=r"must go on after .* with working days"):
+            again.update(wrong)
+
+
+def test_what_is_known_beside_trading_days():
+    days = pd.DatetimeIndex(TRADING.to_numpy())
+    y, x = pd.Series(walk(110), days), pd.DataFrame({"a": np.arange(110.0)}, days)
+    model = small(season=None, difference_season=None).fit(y[:95], x[:95])
+    assert len(model.predict(3, x[95:98])) == 3 and len(model.predict(3, x[:98], y=y[:95])) == 3
+    with pytest.raises(ValueError, match="X must have the index of its series"):
+        model.fit(y[:95], x[1:96])
+
+
+def test_days_with_larger_gaps_are_no_trading_days():
+    days = pd.DatetimeIndex(TRADING.to_numpy())
+    for index in (days[::2], days.delete(np.arange(10, 30)), days[::-1]):
+        with pytest.raises(ValueError, match="without regular steps"):
+            small().fit(pd.Series(np.arange(float(len(index))), index))
+    weekends = pd.date_range("2024-01-01", periods=80).delete([3, 40])
+    with pytest.raises(ValueError, match="without regular steps"):
+        small().fit(pd.Series(walk(78), weekends))
+
+
+def test_short_series_are_padded():
+    """Alone, by a shorter window; beside others, and in predict, by their first season or value."""
+    alone = RNNForecaster(6, random_state=0).fit(walk(9))
+    assert alone.tail_ < 9 and np.isfinite(alone.predict()).all()
+    model = RNNForecaster(6, season=12, random_state=0).fit([walk(120), walk(7)])
+    assert model.tail_ > 7 and np.isfinite(model.predict()[1]).all()
+    assert np.isfinite(model.predict(y=[walk(3)])[0]).all()

@@ -318,8 +318,6 @@ def test_the_network_of_a_forecaster(tmp_path):
     x = x.astype(np.float32)
     (theirs,) = session(tmp_path / "model.onnx").run(None, feed(x))
     assert error(theirs, model.regressor_.predict(x)) <= 1e-5
-    with pytest.raises(TypeError, match="model must be one of"):
-        nr.to_onnx(model, tmp_path / "model.onnx")
 
 
 # --- bad input ----------------------------------------------------------------------------------

@@ -124,6 +124,8 @@ class RNNForecaster(BaseEstimator):
         The fitted network, whose `standardize` is False: it reads scaled windows.
     loss_curve_, validation_scores_, validation_losses_, best_loss_, n_iter_, rnn_, head_
         Its attributes.
+    tail_ : int
+        Values of a series that a forecast reads: the window, and what differences need.
     network_share_, naive_share_ : float
         How much the network counts, and the last season repeated; the linear path has the rest.
     coefficients_ : ndarray of float64, shape (views, 1 + n_series, window + 2 (F + S) + 1)
@@ -278,8 +280,10 @@ class RNNForecaster(BaseEstimator):
         Parameters
         ----------
         y : array_like, shape (n,), pandas or polars Series, or a list of such
-            Numbers at regular steps. An array (n, K) or a frame is K series that are
-            forecast together: the network reads all of them and forecasts all.
+            Numbers at regular steps. Dates of working days may lack a tenth of them, as holidays:
+            steps are then trading days, and forecasts have the next working days as index. An array
+            (n, K) or a frame is K series that are forecast together: the network reads all of them
+            and forecasts all.
         X : array_like or frame, shape (n,) or (n, F), or a list of such, optional
             What is known beside y, row by row, and will be known of the future, like the time of
             the year or a price to be set. Where y and X both have an index of pandas, it must be
@@ -600,6 +604,12 @@ class RNNForecaster(BaseEstimator):
                 found.append([array / scale for array in (truth, *each)])
         return found
 
+    @property
+    def tail_(self) -> int:
+        """How many values of a series a forecast reads, the window and what differences need."""
+        check_is_fitted(self)
+        return self._plan.tail
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(getattr(self, "regressor_", None), "best_loss_")
 
@@ -675,9 +685,10 @@ class RNNForecaster(BaseEstimator):
         found = []
         for i, (given, form, (n, before)) in enumerate(zip(X, forms, known, strict=True)):
             name = f"X[{i}]" if listed else "X"
-            index = None if form.last is None else form.index(rows)
+            # of the trading days to come only those who trade know which are holidays
+            index = None if form.last is None or form.trading else form.index(rows)
             if before is not None:
-                index = before.append(index)
+                index = None if form.trading else before.append(index)
             gaps = self._gaps is not None
             table = series.table(name, given, n + steps, index, most=n + rows, gaps=gaps)
             if table.shape[1] != features:

@@ -134,11 +134,15 @@ class Form:
     name : hashable
     beyond : int
         Entries of the index after that one.
+    trading : bool
+        Whether the dates were working days without some holidays: forecasts are of working days,
+        and the holidays to come are not known.
     """
 
     last: Any = None
     name: Any = None
     beyond: int = 0
+    trading: bool = False
 
     def index(self, steps: int) -> Any:
         """Continue the index."""
@@ -190,14 +194,23 @@ class Form:
         """
         if self.last is None or steps == 0:
             return self
+        if own is not None and self.trading:
+            there = _is_trading(own) and str(own.tz) == str(self.last.tz)
+            if not there or own[0] <= self.last[-1]:
+                raise ValueError(
+                    f"the index of {name} must go on after {self.last[-1]} with working days, got "
+                    f"{own[0]} to {own[-1]}"
+                )
+            last = type(own)(own[-1:], freq="B", name=self.last.name)
+            return replace(self, last=last)
         index = self.index(steps)
         if own is not None and not _same(own, index):
             raise ValueError(
                 f"the index of {name} must go on after {self.last[-1]}, from {index[0]} to "
                 f"{index[-1]}, got {own[0]} to {own[-1]}"
             )
-        last, beyond = _last(name, index)
-        return Form(last, self.name, beyond)
+        last, beyond, _ = _last(name, index)
+        return Form(last, self.name, beyond, self.trading)
 
     # --- for files ------------------------------------------------------------------------------
 
@@ -218,6 +231,8 @@ class Form:
         config |= {"last": str(last[0]), "freq": _plain_freq(last)}
         if self.beyond:
             config["beyond"] = self.beyond
+        if self.trading:
+            config["trading"] = True
         if config["kind"] != "PeriodIndex":
             config["unit"] = last.unit
         if getattr(last, "tz", None) is not None:
@@ -267,7 +282,8 @@ class Form:
         beyond = config.get("beyond", 0)
         if beyond:
             beyond = validation.positive_int("beyond", beyond)
-        return cls(pd.DatetimeIndex(stamp, **options), name, beyond)
+        trading = validation.flag("trading", config.get("trading", False))
+        return cls(pd.DatetimeIndex(stamp, **options), name, beyond, trading)
 
 
 _LARGEST = int(np.iinfo(np.int64).max)  # of a RangeIndex
@@ -496,13 +512,15 @@ def one(
         for what, given in (X, X_past)
     )
     wide = values.ndim == 2
-    last, beyond = (None, 0) if index is None else _last(name, index)
+    last, beyond, trading = (None, 0, False) if index is None else _last(name, index)
     names = [None] if index is None else [y.name] if not wide else list(y.columns)
     if wide and index is None:
         names = [None] * values.shape[1]
     none = np.empty((n, 0))
     return [
-        Series(column, x, Form(last, label, beyond), read, static, column, none, none, none)
+        Series(
+            column, x, Form(last, label, beyond, trading), read, static, column, none, none, none
+        )
         for column, label in zip((values if wide else values[:, None]).T.copy(), names, strict=True)
     ], wide
 
@@ -636,27 +654,57 @@ def _same(own: Any, index: Any) -> bool:
     return times and len(own) == len(index) and bool((own == index).all())
 
 
-def _last(name: str, index: Any) -> tuple[Any, int]:
-    """Return the last entry of an index that knows how to go on, and how many are after it."""
+TRADED = 0.9  # of all working days that an index has to have, the others being holidays
+
+
+def _is_trading(index: Any) -> bool:
+    """Whether an index is of working days, rising, at one time of the day."""
+    import pandas as pd
+
+    if not isinstance(index, pd.DatetimeIndex) or not len(index) or index.hasnans:
+        return False
+    wall = index.tz_localize(None)
+    days = wall.normalize()
+    rising = days.is_monotonic_increasing and days.is_unique
+    one_time = ((wall - days) == wall[0] - days[0]).all()
+    return bool(rising and one_time and np.is_busday(days.to_numpy().astype("M8[D]")).all())
+
+
+def _traded(index: Any) -> bool:
+    """Whether an index is of working days without a few."""
+    if not _is_trading(index):
+        return False
+    wall = index.tz_localize(None).normalize()
+    end = np.datetime64(wall[-1], "D") + 1
+    return len(index) >= TRADED * np.busday_count(np.datetime64(wall[0], "D"), end)
+
+
+def _last(name: str, index: Any) -> tuple[Any, int, bool]:
+    """Return the last entry of an index that knows how to go on, and how many are after it.
+
+    And whether it is of working days without some.
+    """
     import pandas as pd
 
     wrong = ""
     if not len(index):  # whoever sees that it is too short will say so
-        return pd.RangeIndex(1), 0
+        return pd.RangeIndex(1), 0, False
     if _has_missing(index):
         wrong = " with missing entries"
     elif isinstance(index, pd.PeriodIndex):
         if (index[1:] == index[:-1] + 1).all():
-            return index[-1:], 0
+            return index[-1:], 0, False
         wrong = " with gaps"
     elif isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex)):
         freq = _freq(index)
         if getattr(index, "tz", None) is not None and not _is_span(freq):
             found = _last_on_the_clock(index, freq)
             if found is not None:
-                return found
+                return *found, False
         elif freq is not None and freq.n > 0:
-            return type(index)(index[-1:], freq=freq, name=index.name), 0
+            return type(index)(index[-1:], freq=freq, name=index.name), 0, False
+        if freq is None and _traded(index):
+            return type(index)(index[-1:], freq="B", name=index.name), 0, True
         wrong = " without regular steps"
     elif pd.api.types.is_integer_dtype(index.dtype):
         values = index.to_numpy().astype(object)  # whose differences are what they are in any dtype
@@ -669,7 +717,7 @@ def _last(name: str, index: Any) -> tuple[Any, int]:
                     f"the index of {name} must end where a forecast can go on below "
                     f"{_LARGEST}, got {last} with steps of {step}"
                 )
-            return pd.RangeIndex(last, last + int(step), int(step), name=index.name), 0
+            return pd.RangeIndex(last, last + int(step), int(step), name=index.name), 0, False
         wrong = " without regular steps"
     raise ValueError(
         f"the index of {name} must be dates, periods, time spans or integers at regular, rising "

@@ -12,6 +12,7 @@ from ..extras import need
 from ..rnn import RNN
 from . import models
 from .graph import Graph, stack
+from .readout import patches, readout
 
 
 def to_onnx(
@@ -34,6 +35,8 @@ def to_onnx(
     RNNClassifier  `x` (N, L, F), `lengths`        `label` (N,), `probabilities` (N, classes)
     RNNRegressor   `x` (N, L, F), `lengths`        `prediction` (N,) or (N, targets), and with
                                                    loss="quantile" `quantiles`, an axis more
+    RNNForecaster  `y` (N, T), `x` (N, T + h, F),  `forecast` (N, h), double
+                   `x_past` (N, T, P)
     =============  ==============================  =================================================
 
     `x` of estimators is double, `lengths` is int32, and `label` is int64, bool, double or string,
@@ -44,7 +47,7 @@ def to_onnx(
 
     Parameters
     ----------
-    model : RNN, RNNClassifier or RNNRegressor
+    model : RNN, RNNClassifier, RNNRegressor or RNNForecaster
     path : str or path-like
         Usually ``*.onnx``.
     initial_state : bool, default False
@@ -67,8 +70,14 @@ def to_onnx(
 
     Notes
     -----
-    Of an RNNForecaster its `regressor_` can be written; what the forecaster does around that, one
-    step of a recursion after the other, is not part of the graph.
+    **A forecaster** forecasts its horizon h from the last T values of its series, where T is
+    ``model.tail_``, and of what was known beside them, x of the future too; inputs that were not in
+    fit are left out. It has the scaling, the linear path and the static columns of the series of
+    fit: N is free where there was one, and else their number. Where y had K columns, `y` is
+    (N, T, K) and the forecast (N, h, K). With ``strategy="recursive"`` the network is in the graph
+    step after step. For more steps, append the forecast to y and run it again: that is not what
+    `predict` gives, whose three ways feed on themselves apart, but near it. Intervals are
+    `predict_interval`'s distances from the forecast.
 
     Estimators subtract their means in double precision, and so `x` is double whatever the dtype of
     the network: in float32 small changes of large values would be lost before that.
@@ -100,7 +109,7 @@ def to_onnx(
     True
     """
     onnx = need("onnx", "onnx", "numba_rnn.to_onnx")
-    kind = models.name(model, ("RNN", "RNNClassifier", "RNNRegressor"))
+    kind = models.name(model, ("RNN", "RNNClassifier", "RNNRegressor", "RNNForecaster"))
     path = validation.path("path", path)
     initial_state = validation.flag("initial_state", initial_state)
     lengths = validation.flag("lengths", lengths)
@@ -109,6 +118,12 @@ def to_onnx(
         _layers(graph, model, initial_state, lengths)
     elif initial_state:
         raise ValueError(f"initial_state must be False for {kind}, which starts from zeros")
+    elif kind == "RNNForecaster":
+        if lengths:
+            raise ValueError("lengths must be False for RNNForecaster, whose windows have one")
+        from .forecast_graph import forecaster
+
+        forecaster(graph, model)
     else:
         _estimator(graph, model, lengths)
     atomic.write(path, graph.model(kind, __version__).SerializeToString())
@@ -151,8 +166,8 @@ def _estimator(graph: Graph, model: Any, lengths: bool) -> None:
     x = graph.add("Sub", graph.swapped(x), graph.constant(model.x_mean_))
     x = graph.cast(graph.add("Div", x, graph.constant(model.x_scale_)), dtype)
     if model.patch_size_ > 1:
-        x, ends = _patches(graph, x, ends, model.patch_size_, model.patch_stride_)
-    readouts = [_readout(graph, model, rnn, head, x, ends) for rnn, head in model.members_]
+        x, ends = patches(graph, x, ends, model.patch_size_, model.patch_stride_)
+    readouts = [readout(graph, model, rnn, head, x, ends) for rnn, head in model.members_]
 
     def averaged(values: list[str]) -> str:
         """Mean over the members."""
@@ -207,69 +222,6 @@ def _estimator(graph: Graph, model: Any, lengths: bool) -> None:
         prediction = graph.add("Squeeze", prediction, graph.constant([-1]))
     names = leading if form.flat else [*leading, len(model.y_mean_)]
     graph.output("prediction", prediction, dtype, names)
-
-
-def _readout(graph: Graph, model: Any, rnn: RNN, head: Any, x: str, ends: str | None) -> str:
-    """What a member reads of every series (N, K), or step (N, L, K), in x (L, N, I)."""
-    output, h_n = stack(graph, rnn, x, None, ends)
-    if model._form.steps:
-        features = graph.swapped(output)  # (N, L, D·H)
-    else:
-        features = _pooled(graph, model.pooling, output, h_n[-1], ends)  # (N, D·H)
-    readout = graph.add("MatMul", features, graph.constant(np.ascontiguousarray(head.weight.T)))
-    if head.bias is not None:
-        readout = graph.add("Add", readout, graph.constant(head.bias))
-    return readout
-
-
-def _patches(
-    graph: Graph, x: str, lengths: str | None, size: int, stride: int
-) -> tuple[str, str | None]:
-    """Patches (P, N, size·F) of x (L, N, F), and how many each series has; see `Patches`."""
-
-    def number(value: Any) -> str:
-        return graph.constant(value, np.int64)
-
-    def counts(steps: str) -> str:
-        over = graph.add("Max", graph.add("Sub", steps, number(size)), number(0))
-        over = graph.add("Div", graph.add("Add", over, number(stride - 1)), number(stride))
-        return graph.add("Add", over, number(1))
-
-    steps = graph.size(x, 0)  # (1,)
-    most = graph.add("Squeeze", counts(steps), number([0]))
-    first = graph.add("Mul", graph.add("Range", number(0), most, number(1)), number(stride))
-    within = number(np.arange(size))
-    index = graph.add("Add", graph.add("Unsqueeze", first, number([1])), within)
-    index = graph.add("Reshape", index, number([-1, 1, 1]))  # (P·size, 1, 1)
-    ends = steps if lengths is None else graph.cast(lengths, np.int64)
-    last = graph.add("Unsqueeze", graph.add("Sub", ends, number(1)), number([0, 2]))  # (1, N, 1)
-    index = graph.add("Min", index, last)
-    rows = graph.size(index, 0)
-    index = graph.add(
-        "Expand", index, graph.joined([rows, graph.size(x, 1), graph.size(x, 2)], axis=0)
-    )
-    found = graph.add("GatherElements", x, index, axis=0)
-    shape = graph.joined([number([-1, size]), graph.size(x, 1), graph.size(x, 2)], axis=0)
-    found = graph.add("Transpose", graph.add("Reshape", found, shape), perm=[0, 2, 1, 3])
-    found = graph.add("Reshape", found, number([0, 0, -1]))
-    return found, None if lengths is None else graph.cast(counts(ends), np.int32)
-
-
-def _pooled(graph: Graph, pooling: str, output: str, h_n: str, lengths: str | None) -> str:
-    """One vector a sequence, (N, D·H), of output (L, N, D·H) and the last h_n (D, N, H)."""
-    if pooling == "last":
-        return graph.add("Reshape", graph.swapped(h_n), graph.constant([0, -1]))
-    over_time = graph.constant([0])
-    if pooling == "mean":
-        if lengths is None:
-            return graph.add("ReduceMean", output, over_time, keepdims=0)
-        total = graph.add("ReduceSum", output, over_time, keepdims=0)  # 0 beyond a length
-        steps = graph.add("Unsqueeze", lengths, graph.constant([1]))
-        return graph.add("Div", total, graph.add("CastLike", steps, total))
-    if lengths is not None:
-        lowest = graph.add("CastLike", graph.constant(-np.inf), output)
-        output = graph.add("Where", graph.real(output, lengths), output, lowest)
-    return graph.add("ReduceMax", output, over_time, keepdims=0)
 
 
 def _labels(classes: np.ndarray) -> np.ndarray:
