@@ -1,4 +1,4 @@
-"""Pictures of a training, a forecast, predictions and gradients, each on one matplotlib Axes.
+"""Pictures of trainings, forecasts, predictions and gradients, each on one matplotlib Axes.
 
 Every function draws on the Axes it is given, or on a new figure of `matplotlib.pyplot`, and returns
 the Axes, so that a title, a limit or another line can be added. They need matplotlib, which is
@@ -7,6 +7,7 @@ imported when one of them is called: ``pip install matplotlib``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,17 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = [
-    "cliff",
-    "contributions",
-    "forecast",
-    "gradcheck",
-    "gradient_flow",
-    "loss_curves",
-    "predicted_against_true",
-    "saturation",
-    "spectrum",
-    "truncation",
-]
+    "backtest", "cliff", "contributions", "forecast", "gradcheck", "gradient_flow", "importance",
+    "loss_curves", "predicted_against_true", "quantiles", "saturation", "spectrum", "truncation",
+]  # fmt: skip
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart
 _COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -163,37 +156,15 @@ def forecast(
     ['history', 'interval', 'forecast']
     """
     values = _numbers("forecast", forecast, ("steps",))
-    past = np.empty(0) if history is None else _numbers("history", history, ("n",))
-    total = len(past) + len(values)
-    if index is not None:
-        x = _positions(index)
-        if x.shape != (total,):
-            raise ValueError(f"index must have shape ({total},), got {x.shape}")
-        x_past, x_future = x[: len(past)], x[len(past) :]
-    else:
-        x_past = _index(history, np.arange(1 - len(past), 1))
-        x_future = _index(forecast, np.arange(1, len(values) + 1))
-        if history is not None and x_past.dtype.kind != x_future.dtype.kind:
-            raise TypeError(
-                "history and forecast must both have an index of dates, or neither, got "
-                f"{validation.describe(history)} and {validation.describe(forecast)}"
-            )
+    known = _Known("forecast", forecast, len(values), history, truth, index)
     band = None
     if interval is not None:
         band = _numbers("interval", interval, ("steps", "2"))
         if band.shape != (len(values), 2):
             raise ValueError(f"interval must have shape ({len(values)}, 2), got {band.shape}")
-    if truth is not None:
-        real = _numbers("truth", truth, ("m",))
-        if len(real) > len(values):
-            raise ValueError(
-                f"truth must have at most {len(values)} values, as forecast has, got {len(real)}"
-            )
     ax = _axes(ax, "forecast")
-    if len(past):
-        ax.plot(x_past, past, color="0.5", label="history")
-    if truth is not None:
-        ax.plot(x_future[: len(real)], real, color="black", label="measured")
+    known.draw(ax)
+    x_future = known.x_future
     marker = "o" if len(values) == 1 else None  # a line of one point would not be seen
     if band is not None:
         percent = "" if coverage is None else f"{100 * coverage:g}% "
@@ -205,15 +176,259 @@ def forecast(
             ax.fill_between(x_future, *band.T, color=_FORECAST, alpha=0.25, linewidth=0,
                             label=f"{percent}interval")  # fmt: skip
     ax.plot(x_future, values, color=_FORECAST, marker=marker, label="forecast")
-    if x_future.dtype.kind == "M":
-        _date_axis(ax)
-    else:
-        ax.set_xlabel("step")
-    name = getattr(forecast, "name", None)
-    if isinstance(name, str):
-        ax.set_ylabel(name)
-    ax.grid(alpha=0.3)
-    ax.legend(frameon=False)
+    return _finished(ax, x_future, getattr(forecast, "name", None))
+
+
+def quantiles(
+    quantiles: ArrayLike,
+    *,
+    levels: ArrayLike | None = None,
+    history: ArrayLike | None = None,
+    truth: ArrayLike | None = None,
+    index: ArrayLike | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw quantiles of a forecast as a fan: bands between pairs of them, and the median.
+
+    Parameters
+    ----------
+    quantiles : array_like, shape (steps, Q)
+        As `RNNForecaster.predict_quantiles` returns them, rising from left to right.
+    levels : array_like, shape (Q,), optional
+        Which they are, between 0 and 1, rising. Those of a DataFrame are its columns.
+    history, truth, index : array_like, optional
+        As in `forecast`.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The first and the last quantile have a band between them, and so on inwards, each darker
+        than the one around it. What is left in the middle is a line: "median" where it is that.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If matplotlib is not installed.
+    TypeError, ValueError
+        If an argument does not have the shape described, or quantiles cross.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from numba_rnn import plotting
+    >>> middle = np.arange(5.0, 8.0)
+    >>> fan = np.stack([middle - 1, middle, middle + 1], axis=1)
+    >>> ax = plotting.quantiles(fan, levels=[0.1, 0.5, 0.9], ax=Figure().subplots())
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['quantiles 0.1 to 0.9', 'median']
+    """
+    values = _numbers("quantiles", quantiles, ("steps", "Q"))
+    names = getattr(quantiles, "columns", None) if levels is None else levels
+    if names is None:
+        raise ValueError(
+            "levels must say which quantiles there are, unless they are columns' names"
+        )
+    steps, count = values.shape
+    places = _numbers("levels", np.asarray(names), ("Q",))
+    inside = ((0 < places) & (places < 1)).all() and (np.diff(places) > 0).all()
+    if len(places) != count or not inside:
+        raise ValueError(
+            f"levels must be {count} numbers between 0 and 1 that rise, got {places.tolist()}"
+        )
+    if (np.diff(values, axis=1) < 0).any():
+        raise ValueError("quantiles must not fall from left to right")
+    known = _Known("quantiles", quantiles, steps, history, truth, index)
+    ax = _axes(ax, "quantiles")
+    known.draw(ax)
+    x, pairs = known.x_future, count // 2
+    for k in range(pairs):
+        low, high = values[:, k], values[:, count - 1 - k]
+        label = f"quantiles {places[k]:g} to {places[count - 1 - k]:g}"
+        shade = {"color": _FORECAST, "alpha": 0.2 + 0.15 * k / max(1, pairs - 1), "label": label}
+        if steps == 1:  # a band of one point would not be seen
+            ax.errorbar(x, low, [[0], (high - low).tolist()], fmt="none", capsize=4 + 3 * k,
+                        **shade | {"alpha": 0.6})  # fmt: skip
+        else:
+            ax.fill_between(x, low, high, linewidth=0, **shade)
+    if count % 2:
+        name = "median" if places[pairs] == 0.5 else f"quantile {places[pairs]:g}"
+        marker = "o" if steps == 1 else None
+        ax.plot(x, values[:, pairs], color=_FORECAST, marker=marker, label=name)
+    return _finished(ax, x, getattr(history, "name", None))
+
+
+def backtest(
+    result: Any,
+    *,
+    history: ArrayLike | None = None,
+    index: ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw what a backtest forecast, fold by fold, over what was measured.
+
+    Parameters
+    ----------
+    result : Backtest
+        Of one series, as `RNNForecaster.backtest` returns it; of many, ``result.of(k)``.
+    history : array_like, shape (n,), optional
+        Values up to the first fold; usually not all, but the last few seasons. The whole series
+        will do too: what the folds have is not drawn twice. It gives the index of pandas objects,
+        which the whole series alone has of the folds.
+    index : array_like, shape (folds · horizon,), optional
+        Dates or numbers of the folds, where history has none for them. Otherwise they are places in
+        the series, of which 0 is the first.
+    names : sequence of str, optional
+        Which of `result.forecasts` are drawn; all by default.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A dotted line is where a fold begins. The legend has the MASE of each forecast.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If matplotlib is not installed.
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from numba_rnn import plotting
+    >>> from numba_rnn.estimators import Backtest
+    >>> truth = np.array([[1.0, 2.0], [3.0, 4.0]])
+    >>> result = Backtest(np.array([5, 7]), truth, {"naive": truth - 1}, np.ones(2))
+    >>> ax = plotting.backtest(result, ax=Figure().subplots())
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['measured', 'naive, MASE 1.00']
+    """
+    scores = getattr(result, "scores", None)
+    if scores is None or not hasattr(result, "forecasts"):
+        raise TypeError(f"result must be a Backtest, got {validation.describe(result)}")
+    if np.ndim(result.truth) != 2:
+        raise ValueError(
+            "result must be of one series, truth of shape (folds, horizon), got "
+            f"{np.shape(result.truth)}; draw result.of(k)"
+        )
+    names = list(result.forecasts) if names is None else list(names)
+    if unknown := [name for name in names if name not in result.forecasts]:
+        raise ValueError(f"names must be among {', '.join(result.forecasts)}, got {unknown}")
+    folds, horizon = result.truth.shape
+    count, first = folds * horizon, int(result.origins[0])
+    past = np.empty(0) if history is None else _numbers("history", history, ("n",))
+    whole = len(past) == first + count
+    x_past = _index(history, np.arange(first - len(past), first))
+    x = np.arange(first, first + count)
+    if whole:
+        x_past = _index(history, np.arange(first + count))
+        x, x_past, past = x_past[first:], x_past[:first], past[:first]
+    elif len(past) > first:
+        raise ValueError(
+            f"history must have at most {first} values, or all {first + count} of the series, got "
+            f"{len(past)}"
+        )
+    if index is not None:
+        x = _positions(index)
+        if x.shape != (count,):
+            raise ValueError(f"index must have shape ({count},), got {x.shape}")
+    if len(past) and x_past.dtype.kind != x.dtype.kind:
+        raise TypeError(
+            "history must be the whole series, or index be given, where one has an index of dates, "
+            f"got {validation.describe(history)}"
+        )
+    ax = _axes(ax, "backtest")
+    if whole:  # as long as the folds, or else these are too small to be seen
+        x_past, past = x_past[-count:], past[-count:]
+    if len(past):
+        ax.plot(x_past, past, color="0.5", label="history")
+    ax.plot(x, result.truth.ravel(), color="black", label="measured")
+    styles = ("-", "--", ":", "-.")
+    for name in names:
+        k = list(result.forecasts).index(name)  # so that each looks the same whatever is beside it
+        label = f"{name}, MASE {scores[name]['MASE']:.2f}"
+        look = {"color": _COLORS[k % len(_COLORS)], "linestyle": styles[k % len(styles)]}
+        marker = "o" if horizon == 1 else None
+        for at, values in zip(x.reshape(folds, horizon), result.forecasts[name], strict=True):
+            ax.plot(at, values, marker=marker, label=label, **look)
+            label = "_"  # the legend needs no more than the first
+    for at in x[::horizon]:
+        ax.axvline(at, color="0.7", linewidth=0.8, linestyle=":", zorder=0)
+    return _finished(ax, x, getattr(history, "name", None))
+
+
+def importance(
+    result: Any, *, names: Sequence[str] | None = None, most: int = 20, ax: Axes | None = None
+) -> Axes:
+    """Draw permutation importances as bars, the largest on top.
+
+    Parameters
+    ----------
+    result : Bunch
+        With `importances`, as `permutation_importance` returns it, here or in scikit-learn.
+    names : sequence of str, optional
+        Of the features; by default `result.feature_names`, or numbers from 0 on.
+    most : int, default 20
+        How many of the largest are drawn.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        A bar is the mean over repeats, each of which is a dot on it.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If matplotlib is not installed.
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from sklearn.utils import Bunch
+    >>> from numba_rnn import plotting
+    >>> result = Bunch(importances=[[0.1, 0.0], [0.5, 0.6]])
+    >>> ax = plotting.importance(result, names=["wind", "sun"], ax=Figure().subplots())
+    >>> [text.get_text() for text in ax.get_yticklabels()]
+    ['wind', 'sun']
+    """
+    if not hasattr(result, "importances"):
+        raise TypeError(
+            "result must have importances, as permutation_importance returns it, got "
+            + validation.describe(result)
+        )
+    values = _numbers("importances", result.importances, ("features", "repeats"))
+    if not np.isfinite(values).all():
+        raise ValueError("importances must be finite, got NaN or infinity")
+    most = validation.positive_int("most", most)
+    if names is None:
+        names = getattr(result, "feature_names", None) or [
+            f"feature {k}" for k in range(len(values))
+        ]
+    names = [str(name) for name in names]
+    if len(names) != len(values):
+        raise ValueError(f"names must be {len(values)}, one a feature, got {len(names)}")
+    means = values.mean(axis=1)
+    order = np.argsort(means, kind="stable")[-most:]  # matplotlib's rows go upwards
+    ax = _axes(ax, "importance")
+    rows = np.arange(len(order))
+    ax.barh(rows, means[order], color=_COLORS[5], edgecolor=_COLORS[1])
+    places = np.repeat(rows, values.shape[1])
+    ax.scatter(
+        values[order].ravel(), places, s=14, color="black", zorder=3, alpha=0.7, linewidths=0
+    )
+    ax.set_yticks(rows, [names[k] for k in order])
+    ax.axvline(0, color="black", linewidth=0.8)
+    ax.set_xlabel("fall of the score")
+    ax.grid(axis="x", alpha=0.3)
+    ax.set_axisbelow(True)
     return ax
 
 
@@ -279,6 +494,54 @@ def predicted_against_true(y_true: ArrayLike, y_pred: ArrayLike, *, ax: Axes | N
 
 
 # --- what they share ----------------------------------------------------------------------------
+
+
+class _Known:
+    """What is known beside a forecast of so many steps, and where all of it lies."""
+
+    def __init__(
+        self, name: str, forecast: Any, steps: int, history: Any, truth: Any, index: Any
+    ) -> None:
+        self.past = np.empty(0) if history is None else _numbers("history", history, ("n",))
+        n = len(self.past)
+        if index is not None:
+            x = _positions(index)
+            if x.shape != (n + steps,):
+                raise ValueError(f"index must have shape ({n + steps},), got {x.shape}")
+            self.x_past, self.x_future = x[:n], x[n:]
+        else:
+            self.x_past = _index(history, np.arange(1 - n, 1))
+            self.x_future = _index(forecast, np.arange(1, steps + 1))
+            if history is not None and self.x_past.dtype.kind != self.x_future.dtype.kind:
+                raise TypeError(
+                    f"history and {name} must both have an index of dates, or neither, got "
+                    f"{validation.describe(history)} and {validation.describe(forecast)}"
+                )
+        self.truth = np.empty(0) if truth is None else _numbers("truth", truth, ("m",))
+        if len(self.truth) > steps:
+            raise ValueError(
+                f"truth must have at most {steps} values, as {name} has, got {len(self.truth)}"
+            )
+
+    def draw(self, ax: Axes) -> None:
+        """Draw history and truth."""
+        if len(self.past):
+            ax.plot(self.x_past, self.past, color="0.5", label="history")
+        if len(self.truth):
+            ax.plot(self.x_future[: len(self.truth)], self.truth, color="black", label="measured")
+
+
+def _finished(ax: Axes, x: np.ndarray, name: Any) -> Axes:
+    """Give a picture over time its axes and legend."""
+    if x.dtype.kind == "M":
+        _date_axis(ax)
+    else:
+        ax.set_xlabel("step")
+    if isinstance(name, str):
+        ax.set_ylabel(name)
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False)
+    return ax
 
 
 def _axes(ax: Axes | None, what: str) -> Axes:

@@ -10,7 +10,7 @@ from helpers import assert_same_bits
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import r2_score
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_sample_weight_equivalence_on_dense_data
 
@@ -210,6 +210,39 @@ def test_weights_are_routed():
         pipeline.fit(flat, LABELS, sample_weight=np.arange(30.0))
     alone = RNNClassifier(**QUICK).fit(flat, LABELS, np.arange(30.0))
     assert_same_bits(weights(pipeline[-1]), weights(alone))
+
+
+@pytest.mark.parametrize("kind", [RNNClassifier, RNNRegressor])
+def test_each_fold_gets_its_weights(kind):
+    """In cross_validate and GridSearchCV, for arrays and lists, to fit and to score."""
+    y = LABELS if kind is RNNClassifier else np.arange(30.0)
+    w = np.linspace(0.5, 2, 30)
+    cv = KFold(2)
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = kind(**QUICK).set_fit_request(sample_weight=True)
+        model.set_score_request(sample_weight=True)
+        for X in (LIST, np.stack([np.resize(x, (8, 2)) for x in LIST])):
+            found = cross_validate(
+                model, X, y, cv=cv, params={"sample_weight": w}, return_estimator=True
+            )
+            search = GridSearchCV(model, {"hidden_size": [5]}, cv=cv, refit=False)
+            search.fit(X, y, sample_weight=w)
+            for k, (train, test) in enumerate(cv.split(y)):
+                own = kind(**QUICK).fit(some(X, train), some(y, train), w[train])
+                assert_same_bits(weights(found["estimator"][k]), weights(own))
+                score = own.score(some(X, test), some(y, test), w[test])
+                assert found["test_score"][k] == score
+                assert search.cv_results_[f"split{k}_test_score"][0] == score
+                plain = kind(**QUICK).fit(some(X, train), some(y, train))
+                assert (weights(plain) != weights(own)).any()
+        model.set_fit_request(sample_weight=False)
+        found = cross_validate(
+            model, X, y, cv=cv, params={"sample_weight": w}, return_estimator=True
+        )
+        assert_same_bits(weights(found["estimator"][1]), weights(plain))
+        unsaid = kind(**QUICK)
+        with pytest.raises(ValueError, match="sample_weight"):
+            cross_validate(unsaid, X, y, cv=cv, params={"sample_weight": w})
 
 
 def test_weighted_measures():

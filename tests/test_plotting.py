@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from processes import python
 
 from numba_rnn import plotting
-from numba_rnn.estimators import RNNForecaster, RNNRegressor
+from numba_rnn.estimators import Backtest, RNNForecaster, RNNRegressor, permutation_importance
 
 
 @pytest.fixture
@@ -321,3 +321,195 @@ else:
     raise AssertionError("no error")
 """
     python(code, cache=tmp_path)
+
+
+# --- quantiles ----------------------------------------------------------------------------------
+
+
+def test_a_fan(ax):
+    middle = np.arange(4.0)
+    fan = np.stack([middle - 2, middle - 1, middle, middle + 1, middle + 3], axis=1)
+    levels = [0.05, 0.25, 0.5, 0.75, 0.95]
+    assert plotting.quantiles(fan, levels=levels, history=[7, 8], truth=[0, 1], ax=ax) is ax
+    expected = ["history", "measured", "quantiles 0.05 to 0.95", "quantiles 0.25 to 0.75", "median"]
+    assert legend(ax) == expected
+    x, y = line(ax, "median")
+    np.testing.assert_array_equal(x, [1, 2, 3, 4])
+    np.testing.assert_array_equal(y, middle)
+    np.testing.assert_array_equal(line(ax, "history")[0], [-1, 0])
+    outer, inner = ax.collections
+    for found, low, high in ((outer, -2, 3), (inner, -1, 1)):
+        corners = found.get_paths()[0].vertices
+        for step in range(4):
+            at = corners[corners[:, 0] == step + 1, 1]
+            assert (at.min(), at.max()) == (step + low, step + high)
+    assert outer.get_alpha() < inner.get_alpha()
+    drawn(ax)
+
+
+def test_a_fan_of_a_forecaster(ax):
+    y = pd.Series(
+        np.sin(np.arange(96.0)) + np.random.default_rng(0).normal(0, 0.1, 96),
+        pd.period_range("2012-01", periods=96, freq="M"),
+        name="sales",
+    )
+    model = make(6, window=12, max_iter=2, random_state=0).fit(y)
+    found = model.predict_quantiles(quantiles=(0.1, 0.4, 0.6, 0.9))
+    plotting.quantiles(found, history=y[-20:], ax=ax)
+    assert legend(ax) == ["history", "quantiles 0.1 to 0.9", "quantiles 0.4 to 0.6"]
+    assert ax.get_ylabel() == "sales"
+    assert isinstance(drawn(ax).xaxis.get_major_formatter(), ConciseDateFormatter)
+
+
+def test_fans_of_one_step_and_of_one_quantile(ax):
+    plotting.quantiles([[1.0, 2.0, 4.0]], levels=[0.1, 0.3, 0.9], ax=ax)
+    assert legend(ax) == ["quantile 0.3", "quantiles 0.1 to 0.9"]
+    assert line(ax, "quantile 0.3")[1] == [2.0]
+    other = Figure().subplots()
+    plotting.quantiles([[1.0], [2.0]], levels=[0.5], ax=other)
+    assert legend(other) == ["median"] and not other.collections
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "error", "words"),
+    [
+        ([[1.0, 2.0]], {}, ValueError, "levels must say which quantiles"),
+        ([1.0, 2.0], {"levels": [0.5]}, ValueError, r"quantiles must have shape \(steps, Q\)"),
+        ([[1.0, 2.0]], {"levels": [0.5]}, ValueError, "levels must be 2 numbers"),
+        ([[1.0, 2.0]], {"levels": [0.9, 0.1]}, ValueError, "levels must be 2 numbers .* that rise"),
+        ([[1.0, 2.0]], {"levels": [0.0, 0.1]}, ValueError, "between 0 and 1"),
+        ([[2.0, 1.0]], {"levels": [0.1, 0.9]}, ValueError, "must not fall"),
+        ([["a", "b"]], {"levels": [0.1, 0.9]}, TypeError, "quantiles must be real numbers"),
+        (pd.DataFrame({"low": [1.0]}), {}, TypeError, "levels must be real numbers"),
+        ([[1.0]], {"levels": [0.1], "truth": [1, 2]}, ValueError, "at most 1 values, as quantiles"),
+        ([[1.0]], {"levels": [0.1], "index": [1, 2]}, ValueError, r"index must have shape \(1,\)"),
+    ],
+)
+def test_bad_fans(values, options, error, words):
+    with pytest.raises(error, match=words):
+        plotting.quantiles(values, **options)
+
+
+# --- backtests ----------------------------------------------------------------------------------
+
+TRUTH = np.array([[1.0, 2.0, 3.0], [4.0, np.nan, 6.0]])
+RESULT = Backtest(
+    np.array([10, 13]), TRUTH,
+    {"RNNForecaster": np.nan_to_num(TRUTH, nan=5.0) + 0.5, "naive": np.ones((2, 3))}, np.ones(2),
+)  # fmt: skip
+
+
+def test_a_backtest(ax):
+    assert plotting.backtest(RESULT, history=np.arange(10.0), ax=ax) is ax
+    mase = [f"{RESULT.scores[name]['MASE']:.2f}" for name in ("RNNForecaster", "naive")]
+    assert mase[0] == "0.50"
+    expected = [f"RNNForecaster, MASE {mase[0]}", f"naive, MASE {mase[1]}"]
+    assert legend(ax) == ["history", "measured", *expected]
+    x, y = line(ax, "measured")
+    np.testing.assert_array_equal(x, np.arange(10, 16))
+    np.testing.assert_array_equal(y, TRUTH.ravel())
+    np.testing.assert_array_equal(line(ax, "history")[0], np.arange(10))
+    ours = [one for one in ax.lines if one.get_color() == line_color(ax, expected[0])]
+    assert len(ours) == 2  # fold by fold, and no line from one to the next
+    np.testing.assert_array_equal(ours[1].get_xdata(), [13, 14, 15])
+    np.testing.assert_array_equal(ours[1].get_ydata(), RESULT.forecasts["RNNForecaster"][1])
+    begins = [one.get_xdata()[0] for one in ax.lines if one.get_linestyle() == ":"]
+    assert begins == [10, 13]
+    drawn(ax)
+
+
+def line_color(ax, label):
+    (found,) = [one.get_color() for one in ax.lines if one.get_label() == label]
+    return found
+
+
+def test_a_backtest_over_dates(ax):
+    y = pd.Series(np.arange(16.0), pd.date_range("2020-01-01", periods=16), name="load")
+    plotting.backtest(RESULT, history=y, names=["naive"], ax=ax)
+    assert ax.get_ylabel() == "load" and len(legend(ax)) == 3
+    np.testing.assert_array_equal(line(ax, "measured")[0], y.index[10:])
+    np.testing.assert_array_equal(line(ax, "history")[0], y.index[4:10])
+    assert isinstance(drawn(ax).xaxis.get_major_formatter(), ConciseDateFormatter)
+    other = Figure().subplots()
+    plotting.backtest(RESULT, history=y[:10], index=y.index[10:], ax=other)
+    np.testing.assert_array_equal(line(other, "measured")[0], y.index[10:])
+    np.testing.assert_array_equal(line(other, "history")[0], y.index[:10])
+    naive = line_color(ax, legend(ax)[-1]), line_color(other, legend(other)[-1])
+    assert naive[0] == naive[1]  # whatever is drawn beside it
+
+
+def test_backtests_of_a_forecaster(ax):
+    y = [np.sin(np.arange(60.0)), np.cos(np.arange(60.0))]
+    model = make(1, window=6, max_iter=2, random_state=0)
+    found = model.backtest(y, folds=2)
+    with pytest.raises(ValueError, match=r"result must be of one series.*draw result.of\(k\)"):
+        plotting.backtest(found, ax=ax)
+    plotting.backtest(found.of(1), ax=ax)
+    assert all(one.get_marker() == "o" for one in ax.lines if "MASE" in str(one.get_label()))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"result": 3}, TypeError, "result must be a Backtest, got int 3"),
+        ({"names": ["magic"]}, ValueError, "names must be among RNNForecaster, naive, got"),
+        (
+            {"history": np.arange(12.0)},
+            ValueError,
+            "history must have at most 10 values, or all 16",
+        ),
+        ({"index": [1, 2]}, ValueError, r"index must have shape \(6,\)"),
+        (
+            {"history": pd.Series(np.arange(10.0), pd.date_range("2020-01-01", periods=10))},
+            TypeError,
+            "history must be the whole series, or index be given",
+        ),
+    ],
+)
+def test_bad_backtests(options, error, words):
+    with pytest.raises(error, match=words):
+        plotting.backtest(**{"result": RESULT} | options)
+
+
+# --- importances --------------------------------------------------------------------------------
+
+
+def test_importances(ax):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30, 4, 3))
+    frames = [pd.DataFrame(one, columns=["sun", "wind", "rain"]) for one in x]
+    model = RNNRegressor(4, max_iter=2, n_iter_no_change=np.inf, random_state=0)
+    y = x[:, :, 1].sum(axis=1)
+    found = permutation_importance(model.fit(frames, y), frames, y, random_state=0)
+    assert plotting.importance(found, ax=ax) is ax
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    order = np.argsort(found.importances_mean)
+    assert names == [["sun", "wind", "rain"][k] for k in order]
+    widths = [bar.get_width() for bar in ax.patches]
+    np.testing.assert_allclose(widths, found.importances_mean[order])
+    dots = ax.collections[0].get_offsets()
+    np.testing.assert_allclose(dots[:5, 0], found.importances[order[0]])
+    assert ax.get_xlabel() == "fall of the score"
+    drawn(ax)
+
+
+def test_importances_without_names_and_the_largest_alone(ax):
+    plotting.importance(SimpleNamespace(importances=np.arange(30.0)[:, None]), most=2, ax=ax)
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    assert names == ["feature 28", "feature 29"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"result": 3}, TypeError, "result must have importances"),
+        ({"result": SimpleNamespace(importances=[1.0])}, ValueError, "importances must have shape"),
+        ({"result": SimpleNamespace(importances=[[np.nan]])}, ValueError, "must be finite"),
+        ({"names": ["a"]}, ValueError, "names must be 2, one a feature, got 1"),
+        ({"most": 0}, ValueError, "most must be positive"),
+    ],
+)
+def test_bad_importances(options, error, words):
+    given = {"result": SimpleNamespace(importances=np.ones((2, 3)))} | options
+    with pytest.raises(error, match=words):
+        plotting.importance(**given)

@@ -84,7 +84,7 @@ def permutation_importance(
         )
     scorer = check_scoring(model, scoring=scoring)
     rng = check_random_state(random_state)
-    names = columns(list(X)) if checks.is_list_of_series(X) else None
+    names = columns("X", list(X)) if checks.is_list_of_series(X) else None
     x, given = _taken_in(X)
     groups = [np.flatnonzero(x.lengths == length) for length in np.unique(x.lengths)]
     groups = [group for group in groups if len(group) > 1]
