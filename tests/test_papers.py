@@ -12,6 +12,50 @@ PAPERS = Path(__file__).parents[1] / "examples" / "papers"
 NAMES = sorted(path.stem for path in PAPERS.glob("*.py") if path.stem != "record")
 
 
+# Where the committed numbers have to lie, and why there.
+BANDS = {
+    "elman_xor": {
+        "third_2": (0.2, 0.35, "1/3 is the best without the phase, and a little of it is inferred"),
+        "others_2": (0.5, 0.54, "sqrt(5/18) = 0.527 without the phase, 1/2 with it"),
+        "dips_2": (0.8, 1.0, "one run of five may stay without"),
+        "third_8": (0.0, 0.05, "8 units infer the phase, and then nothing is left to chance"),
+        "others_8": (0.49, 0.52, "with the phase: chance, 1/2"),
+        "dips_8": (1.0, 1.0, "all"),
+    },
+    "elman_letters": {
+        "consonants": (0.26, 0.29, "chance: sqrt(2/27) = 0.272, and 3,000 letters make it uneven"),
+        "vowels": (0.0, 0.03, "known for sure: a tenth of the error at consonants at most"),
+        "consonant_bit": (0.0, 0.03, "known for sure"),
+        "high_bit": (0.45, 0.5, "chance: sqrt(2)/3 = 0.471"),
+    },
+    "pascanu_cliff": {
+        "fold_low": (-2.65562, -2.65560, "the closed form, -2.655609, to the bisection's 1e-6"),
+        "fold_high": (-2.34440, -2.34438, "the closed form, -2.344391"),
+        "cliff": (
+            -2.6125,
+            -2.6121,
+            "x_0 is a fixed point at -2.6123; 50 steps blur by 1e-4",
+        ),
+        "jump": (0.32, 0.34, "0.33 in the figure"),
+        "steepest": (2000, 10_000, "a wall: the middle fixed point multiplies by 1.175 a step"),
+        "thrown": (1.0, 5.0, "across half of the picture, which is 2 high and 4 wide"),
+        "clipped": (0.0099, 0.0101, "the learning rate times the clip"),
+        "error": (0.02, 0.5, "thrown on to a plateau, far from the valley"),
+        "error_clipped": (0.0, 0.01, "in the valley"),
+    },
+    "tallec_balance": {
+        "right_from": (41, 41, "by the powers of A"),
+        "pieces_right_from": (110, 110, "by the powers of A"),
+        "theta": (-1 / 6 - 5e-5, -1 / 6 + 5e-5, "the gap shrinks by 1 - 36e-4 an update: 1.3e-5"),
+        "diverged": (
+            300,
+            700,
+            "theta + 1/6 grows by some 1 + 60e-4 an update: 455",
+        ),
+    },
+}
+
+
 @pytest.fixture
 def load(monkeypatch):
     """Import a script of the folder as one that is run there does its neighbour."""
@@ -85,6 +129,14 @@ def test_it_says_what_it_does(name, load):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_committed_result_is_the_scripts(name, load):
     well_formed(committed(name), load(name).PAPER, quick=False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_committed_result_lies_in_its_band(name):
+    numbers, bands = committed(name)["numbers"], BANDS[name]
+    assert numbers.keys() == bands.keys()
+    for key, (low, high, why) in bands.items():
+        assert low <= numbers[key]["ours"] <= high, f"{key}: {why}"
 
 
 def test_the_readme_has_the_results(load):

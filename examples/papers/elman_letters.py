@@ -51,7 +51,7 @@ PAPER = Paper(
     name="elman_letters",
     source="Elman 1990, letters",
     whole=dict(seeds=3, consonants=1000, hidden=20, passes=200, piece=30, lr=0.003),
-    quick=dict(seeds=1, consonants=1000, hidden=20, passes=10, piece=30, lr=0.003),
+    quick=dict(seeds=1, consonants=200, hidden=20, passes=10, piece=30, lr=0.003),
     numbers={
         "consonants": Number("RMS error at consonants", None, "high in figure 4"),
         "vowels": Number("RMS error at vowels", None, "low in figure 4"),

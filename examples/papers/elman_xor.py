@@ -20,8 +20,11 @@ another sequence of 3,000 bits.
 Deviations: Elman trained with one-step truncation, the state before a step counting as an input;
 here gradients flow back through pieces of 30 steps, the state being carried on from piece to piece.
 The sequence is read as ten of 300 bits side by side, tanh units stand for logistic ones,
-cross-entropy and Adam (0.01) for squared error and gradient descent. Five seeds; with 2 hidden
-units not all runs find the dip, and how many do is one of the numbers.
+cross-entropy and Adam (0.01) for squared error and gradient descent. There are
+five runs, and a dip is an error at the third bits below 0.8 of that at the others.
+
+Reached, and more: 2 units do what can be done without the phase, in each run; 8 units find the
+phase, and then know every third bit.
 """
 
 from __future__ import annotations
@@ -46,10 +49,10 @@ PAPER = Paper(
     numbers={
         "third_2": Number("RMS error at third bits, 2 units", None, "dips"),
         "others_2": Number("RMS error at the others, 2 units", None, "no dip"),
-        "dips_2": Number("share of runs with a dip, 2 units", None, "one run, with one", digits=1),
+        "dips_2": Number("share of runs with a dip, 2", None, "the one run shown has it", digits=1),
         "third_8": Number("RMS error at third bits, 8 units", None, "not tried"),
         "others_8": Number("RMS error at the others, 8 units", None, "not tried"),
-        "dips_8": Number("share of runs with a dip, 8 units", None, "not tried", digits=1),
+        "dips_8": Number("share of runs with a dip, 8", None, "not tried", digits=1),
     },
     deviations=(
         "BPTT over pieces of 30 steps, the paper truncates after one",

@@ -37,7 +37,7 @@ PAPER = Paper(
     name="le_adding",
     source="Le, Jaitly and Hinton 2015, adding problem",
     whole=dict(
-        seeds=3, steps=150, hidden=100, batch=32, batches=8000, lr=3e-4, clip=1.0, tested=10_000
+        seeds=1, steps=150, hidden=100, batch=32, batches=8000, lr=3e-4, clip=1.0, tested=10_000
     ),
     quick=dict(
         seeds=1, steps=10, hidden=100, batch=32, batches=200, lr=3e-4, clip=1.0, tested=1000

@@ -96,7 +96,7 @@ def fixed_points(b: float) -> np.ndarray:
     """Return the x with x = w s(x) + b, by changes of sign between points of a grid."""
     x = np.linspace(-12, 12, 200_001)
     rest = W * special.expit(x) + b - x
-    at = np.nonzero(np.diff(np.sign(rest)))[0]
+    at = np.nonzero(np.diff(rest >= 0))[0]
     return x[at] + (x[1] - x[0]) * rest[at] / (rest[at] - rest[at + 1])
 
 

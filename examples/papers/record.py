@@ -11,6 +11,7 @@ import argparse
 import importlib.metadata
 import json
 import platform
+import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -103,8 +104,7 @@ def main(paper: Paper, experiment: Experiment, argv: Sequence[str] | None = None
     folder = args.folder or Path("quick" if args.quick else "results")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{paper.name}.json"
-    # NaN is no JSON: a run that diverged has to say so in a number
-    path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(as_json(record), encoding="utf-8")
     for key, number in paper.numbers.items():
         row = record["numbers"][key]
         print(f"{number.what}: {shown(row)}; the paper: {said(row)}")
@@ -136,6 +136,15 @@ def said(row: dict[str, Any]) -> str:
         return row["said"]
     number = f"{row['paper']:.{row['digits']}f}"
     return f"{number} ({row['said']})" if row["said"] else number
+
+
+def as_json(record: dict[str, Any]) -> str:
+    """Return a record as text for people: lists of numbers and words are one line each.
+
+    NaN is no JSON and is refused: a run that diverged has to say so in a number.
+    """
+    text = json.dumps(record, indent=1, allow_nan=False)
+    return re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
 
 
 def versions() -> dict[str, str]:
