@@ -9,7 +9,7 @@ import numpy as np
 from .chains import below
 from .stack import Pass
 
-SINGLE = 1 << 18  # multiplications up to which OpenBLAS, NumPy's usual one, stays in one thread
+SINGLE = (1 << 19) - 1  # multiplications up to which OpenBLAS, NumPy's usual one, starts no threads
 
 
 def sample_gradient(
