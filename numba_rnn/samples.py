@@ -9,7 +9,7 @@ import numpy as np
 from .chains import below
 from .stack import Pass
 
-SINGLE = 1 << 18  # multiplications up to which OpenBLAS, NumPy's usual one, stays in one thread
+SINGLE = (1 << 19) - 1  # multiplications up to which OpenBLAS, NumPy's usual one, starts no threads
 
 
 def sample_gradient(
@@ -39,15 +39,16 @@ def sample_gradient(
     """
     (L, H), I = dh.shape, x.shape[1]
     w_ih, w_hh, b_ih, b_hh = starts
-    delta = dh * (1 - h * h if nonlinearity == "tanh" else h > 0)
-    _multiply(delta.T, x, out[w_ih : w_ih + H * I].reshape(H, I))
-    dw_hh = out[w_hh : w_hh + H * H].reshape(H, H)
-    if reverse:
-        _multiply(delta[:-1].T, h[1:], dw_hh)
-    else:
-        _multiply(delta[1:].T, h[:-1], dw_hh)
+    delta = h * h if nonlinearity == "tanh" else (h > 0).astype(h.dtype)
+    if nonlinearity == "tanh":
+        np.subtract(1, delta, out=delta)
+    delta *= dh
+    before = np.empty_like(delta)
     if L > 0:
-        dw_hh += np.multiply.outer(delta[-1 if reverse else 0], h_0)
+        before[-1 if reverse else 0] = h_0
+        before[slice(L - 1) if reverse else slice(1, L)] = h[1:] if reverse else h[:-1]
+    _multiply(delta.T, np.ascontiguousarray(x), out[w_ih : w_ih + H * I].reshape(H, I))
+    _multiply(delta.T, before, out[w_hh : w_hh + H * H].reshape(H, H))
     if b_ih >= 0:
         out[b_ih : b_ih + H] = out[b_hh : b_hh + H] = delta.sum(axis=0)
 

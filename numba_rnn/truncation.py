@@ -81,6 +81,8 @@ class _Chain:
         steps, h_0 = stop - start, done.h_0[k]
         begin = h_0 if start == 0 else self.h[start - 1]
         lengths = np.clip(w.lengths - start, 0, steps)
+        # windows without padding are alike, and share a layout that is kept
+        layout = batches.padded(steps, N, False, None if np.all(lengths == steps) else lengths)
         end = np.zeros_like(h_0)
         if grad_h_n is not None:
             end[w.ending] = grad_h_n[k][w.ending]
@@ -90,8 +92,13 @@ class _Chain:
         x, h = self.x[start:stop], self.h[start:stop]
         dx, dh = done.backend.rnn_backward(
             x.reshape(steps * N, I), np.ascontiguousarray(begin[None]),
+<<<<<<< HEAD
             h.reshape(steps * N, self.H), done.weights[self.span], self.kind,
             batches.padded(steps, N, False, lengths),
+=======
+            h.reshape(steps * N, self.H), done.weights[self.span], self.starts,
+            layout, self.H, 1, done.stack.nonlinearity,
+>>>>>>> w-ana
             np.ascontiguousarray(grad).reshape(steps * N, self.H), end[None], dh_begin, gradients,
             wants_dh,
         )  # fmt: skip

@@ -33,6 +33,15 @@ rnn.forward(on_gpu).output                          -> OnGpu
 rnn.forward(x).backward(x).input                    -> ndarray
 rnn.forward(x).backward(x).flat                     -> ndarray
 rnn.forward(packed).backward(packed).input          -> PackedSequence
+rnn.forward(x).backward(x, truncation=(2, 4)).input -> ndarray
+rnn.forward(x).backward(x, truncation=2.5)          ! incompatible type
+rnn.forward(x).backward(x, per_sample=True).samples -> ndarray | None
+nr.analysis.gradient_flow(rnn.forward(x), x).local  -> ndarray
+nr.analysis.rtrl(rnn, x, x).parameters["a"]         -> ndarray
+nr.analysis.interpret(rnn, x).backward(x).flat      -> ndarray
+nr.analysis.check_backward(3)                       ! incompatible type
+nr.init.orthogonal_(rnn, 0.9, rng=0).hidden_size    -> int
+nr.init.orthogonal_(x)                              ! type variable
 rnn.forward(on_gpu).backward(on_gpu).h_0            -> OnGpu
 cell(h_0)                                           -> ndarray
 cell.forward(h_0).h                                 -> ndarray
