@@ -92,13 +92,7 @@ class _Chain:
         x, h = self.x[start:stop], self.h[start:stop]
         dx, dh = done.backend.rnn_backward(
             x.reshape(steps * N, I), np.ascontiguousarray(begin[None]),
-<<<<<<< HEAD
-            h.reshape(steps * N, self.H), done.weights[self.span], self.kind,
-            batches.padded(steps, N, False, lengths),
-=======
-            h.reshape(steps * N, self.H), done.weights[self.span], self.starts,
-            layout, self.H, 1, done.stack.nonlinearity,
->>>>>>> w-ana
+            h.reshape(steps * N, self.H), done.weights[self.span], self.kind, layout,
             np.ascontiguousarray(grad).reshape(steps * N, self.H), end[None], dh_begin, gradients,
             wants_dh,
         )  # fmt: skip
