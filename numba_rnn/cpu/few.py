@@ -65,7 +65,7 @@ def walk(p: Forward, task: Int):
     tables = at(p.row_tables, task * p.table)
     h_at, out_at = tables, at(tables, FEW)
     w_hh = at(p.packed_hh, d * width * H)
-    steps = CHUNK // FEW
+    steps = CHUNK // (2 if n <= 2 else FEW)  # three samples have the tile of four
     for i in range(n):
         h_at[i] = (d * p.N + p.order[n0 + i]) * H
     for s in range(p.L):
