@@ -28,6 +28,34 @@ BANDS = {
         "consonant_bit": (0.0, 0.03, "known for sure"),
         "high_bit": (0.45, 0.5, "chance: sqrt(2)/3 = 0.471"),
     },
+    "elman_words": {
+        "error": (0.89, 0.93, "at least that of the likelihoods, and little more"),
+        "least_error": (0.88, 0.91, "of the corpus, whatever is learned"),
+        "likelihood": (0.1, 0.2, "what the two lines before leave: sqrt(0.91^2 - 0.90^2) = 0.13"),
+        "per_output": (0.02, 0.036, "the same by sqrt(31)"),
+        "cosine": (0.88, 0.95, "0.916 in the paper, and as much to either side"),
+        "verbs_wrong": (
+            0,
+            11,
+            "not reached: at worst the first cut leaves all 11 verbs with nouns",
+        ),
+        "alive_wrong": (0, 3, "three animals may lie beside the things"),
+    },
+    "pascanu_order": {
+        "success": (0.6, 1.0, "two runs of three, or all"),
+        "wrong": (0, 25, "one run of three may be at guessing, 75"),
+        "wrong_without": (0, 25, "one run of three may be at guessing, 75"),
+        "loss": (0, 0.47, "one run of three may be at guessing, ln 4"),
+        "longer": (1, 75, "not reached: worse than the paper's 1, better than guessing"),
+    },
+    "le_adding": {
+        "irnn": (0, 0.0167, "solved: a tenth of the error of who answers 1"),
+        "answering_1": (0.16, 0.173, "1/6, and three standard deviations of 10,000 samples"),
+    },
+    "le_digits": {
+        "plain": (80, 97, "learned, and not better than the paper's"),
+        "shuffled": (60, 90, "learned, and worse than in order"),
+    },
     "pascanu_cliff": {
         "fold_low": (-2.65562, -2.65560, "the closed form, -2.655609, to the bisection's 1e-6"),
         "fold_high": (-2.34440, -2.34438, "the closed form, -2.344391"),
