@@ -4,8 +4,8 @@
     python asv_bench/regression.py --data FOLDER
 
 Each is fitted to the training part with its defaults and tested on the test part: RNNRegressor, the
-mean of some of them (`n_members`), and on scaled tables scikit-learn's MLPRegressor, whose target is
-scaled too, and RidgeCV. The median over three seeds is printed, and from where to where they go.
+mean of some of them (`n_members`), and on scaled tables scikit-learn's MLPRegressor, whose target
+is scaled too, and RidgeCV. The median over seeds is printed, and from where to where they go.
 Problems are read from FOLDER/NAME/NAME_TRAIN.ts and NAME_TEST.ts, files as tseregression.org has
 them, and aeon's and sktime's wheels. What can't be found is a dash.
 """
@@ -31,19 +31,21 @@ from sklearn.preprocessing import StandardScaler
 from numba_rnn.estimators import RNNRegressor
 
 PROBLEMS = ("Tecator", "Covid3Month", "CardanoSentiment")
-SEEDS = range(3)
 
 
-def contestants(members: int) -> dict[str, Callable[[int], object]]:
+def contestants(members: int, epochs: int | None = None) -> dict[str, Callable[[int], object]]:
     """What is compared, by name; each is made from a seed."""
+    ours = {} if epochs is None else {"max_iter": epochs}
 
     def mlp(seed: int) -> object:
         network = make_pipeline(StandardScaler(), MLPRegressor(random_state=seed))
         return TransformedTargetRegressor(network, transformer=StandardScaler())
 
     return {
-        "RNNRegressor": lambda seed: RNNRegressor(random_state=seed),
-        f"n_members={members}": lambda seed: RNNRegressor(n_members=members, random_state=seed),
+        "RNNRegressor": lambda seed: RNNRegressor(random_state=seed, **ours),
+        f"n_members={members}": lambda seed: RNNRegressor(
+            n_members=members, random_state=seed, **ours
+        ),
         "sklearn MLP": mlp,
         "ridge": lambda _: make_pipeline(StandardScaler(), RidgeCV(np.logspace(-4, 4, 17))),
     }
@@ -57,11 +59,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the problems")
     parser.add_argument("--problems", nargs="+", default=PROBLEMS)
     parser.add_argument("--members", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="at most, instead of the default")
     chosen = parser.parse_args()
     RNNRegressor(2, max_iter=1, n_iter_no_change=np.inf).fit(np.eye(4), np.arange(4.0))  # compile
     problems = {name: load(name, chosen.data) for name in chosen.problems}
     print("| | " + " | ".join(problems) + " |\n" + "|---" * (len(problems) + 1) + "|")
-    for name, make in contestants(chosen.members).items():
+    for name, make in contestants(chosen.members, chosen.epochs).items():
         cells = []
         for parts in problems.values():
             if parts is None:
@@ -73,12 +77,12 @@ def main() -> None:
                 steps = max(map(len, train + test))
                 train, test = (stretched(x, steps).reshape(len(x), -1) for x in (train, test))
             found, start = [], time.perf_counter()
-            for seed in SEEDS:
+            for seed in range(chosen.seeds):
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", ConvergenceWarning)
                     model = make(seed).fit(train, y_train)
                 found.append(r2_score(y_test, model.predict(test)))
-            seconds = (time.perf_counter() - start) / len(SEEDS)
+            seconds = (time.perf_counter() - start) / chosen.seeds
             low, middle, high = np.percentile(found, (0, 50, 100))
             cells.append(f"{middle:.2f} ({low:.2f} to {high:.2f}; {seconds:.1f} s)")
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)

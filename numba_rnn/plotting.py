@@ -352,7 +352,10 @@ def backtest(
     for name in names:
         k = list(result.forecasts).index(name)  # so that each looks the same whatever is beside it
         label = f"{name}, MASE {scores[name]['MASE']:.2f}"
-        look = {"color": _COLORS[k % len(_COLORS)], "linestyle": styles[k % len(styles)]}
+        look: dict[str, Any] = {
+            "color": _COLORS[k % len(_COLORS)],
+            "linestyle": styles[k % len(styles)],
+        }
         marker = "o" if horizon == 1 else None
         for at, values in zip(x.reshape(folds, horizon), result.forecasts[name], strict=True):
             ax.plot(at, values, marker=marker, label=label, **look)

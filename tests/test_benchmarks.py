@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from processes import environment
 
@@ -94,3 +95,22 @@ def test_a_script_runs(command, first):
     )  # fmt: skip
     lines = done.stdout.splitlines()
     assert lines[0].startswith(first) and len(lines) >= 2
+
+
+def test_regression_runs(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "Sums").mkdir()
+    for part in ("TRAIN", "TEST"):
+        lines = [",".join(map(str, x)) + f":{x.sum()}" for x in rng.normal(size=(12, 8)).round(3)]
+        (tmp_path / "Sums" / f"Sums_{part}.ts").write_text("@data\n" + "\n".join(lines))
+    options = f"--data {tmp_path} --problems Sums Gone --members 2 --seeds 1 --epochs 2".split()
+    done = subprocess.run(
+        [sys.executable, FOLDER / "regression.py", *options],
+        env=environment(), capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    lines = [line.split("|")[1:-1] for line in done.stdout.splitlines()]
+    assert [line[0].strip() for line in lines[2:]] == [
+        "RNNRegressor", "n_members=2", "sklearn MLP", "ridge",
+    ]  # fmt: skip
+    assert all(line[2].strip() == "-" for line in lines[2:])
+    assert float(lines[-1][1].split()[0]) > 0.9  # of ridge, whose problem this is

@@ -203,6 +203,19 @@ def test_parameters_of_forecasters():
     assert before.regressor.random_state == 3
 
 
+def test_forecasters_fill_gaps():
+    y = SERIES.copy()
+    y.iloc[[20, 21, 40]] = np.nan
+    with pytest.raises(ValueError, match="missing"):
+        RNNForecaster(3, **QUICK).fit(y)
+    model = RNNForecaster(3, missing="forward", **QUICK)
+    assert model.get_tag("capability:missing_values")
+    found = model.fit(y).predict(fh=[1, 2, 3])
+    np.testing.assert_array_equal(found, ours(3, y, missing="forward").predict())
+    model.set_params(missing="error")
+    assert not model.get_tag("capability:missing_values")
+
+
 def test_tuning():
     from sktime.forecasting.model_selection import ForecastingGridSearchCV
     from sktime.split import ExpandingWindowSplitter
