@@ -327,8 +327,6 @@ class RNNForecaster(BaseEstimator):
         plan, parts = self._planned(given)
         features = given[0].x.shape[1]
         with all_or_nothing(self):
-            # others may be set after the fit
-            self._given = params | {"regressor": self.regressor and clone(regressor)}
             self._asked = clone(regressor)
             if self.warm_start and self.__sklearn_is_fitted__():
                 self._check_going_on(plan, given, names)
@@ -341,6 +339,8 @@ class RNNForecaster(BaseEstimator):
                 given = self._filled(given, parts)
                 self._measure_beside(given, parts)
             self._names = names
+            # others may be set after the fit
+            self._given = params | {"regressor": self.regressor and clone(regressor)}
             self._measure(given, parts)
             self._listed, self._wide, self._targets = given.listed, given.wide, given.targets
             self._forms = given.forms
@@ -423,6 +423,7 @@ class RNNForecaster(BaseEstimator):
             ("season and difference", self._plan.lags, plan.lags),
             ("window, and steps forecast at once", _shape(self._plan), _shape(plan)),
             ("the number of columns of y", self._targets, given.targets),
+            ("missing", self._given["missing"], self.missing),
         ):
             if was != now:
                 raise ValueError(
@@ -990,7 +991,8 @@ class RNNForecaster(BaseEstimator):
             If y, X or X_past is not as described. The forecaster is then what it was before.
         """
         check_is_fitted(self)
-        given, K = series.panel(y, X, X_past, gaps=self._gaps is not None), self._targets
+        gaps, K = self._gaps is not None, self._targets
+        given = series.panel(y, X, X_past, gaps=gaps, goes_on=True)
         count, plan = len(self._forms) // K, self._plan
         if given.listed != self._listed or len(given.each) != count:
             raise ValueError(f"y must be as it was in fit, {count} series, got {len(given.each)}")
