@@ -391,6 +391,9 @@ def test_a_warm_start_keeps_what_is_done_with_gaps():
     model.fit(Y)  # without gaps, and with its indicator all the same
     assert model.rnn_.input_size == 2
     before = model.predict()
-    with pytest.raises(ValueError, match="missing must stay what it was"):
+    with pytest.raises(ValueError, match=r"must keep missing, .* forward, got error"):
         model.set_params(missing="error").fit(Y)
     assert_same_bits(model.predict(), before)
+    plain = small(missing="error", warm_start=True).fit(Y)
+    with pytest.raises(ValueError, match=r"must keep missing, .* error, got forward"):
+        plain.set_params(missing="forward").fit(HOLED)

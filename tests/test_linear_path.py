@@ -313,6 +313,16 @@ def test_update_continues_the_index():
     pd.testing.assert_series_equal(model.predict(), before, check_exact=True)
 
 
+def test_update_with_one_date():
+    """Which has no freq of its own."""
+    days = pd.DatetimeIndex(pd.date_range("2024", periods=97).to_numpy())
+    model = quick().fit(pd.Series(series(96), days[:96]))
+    model.update(pd.Series([20.0], days[96:]))
+    assert model.predict(1).index[0] == pd.Timestamp("2024-04-07")
+    with pytest.raises(ValueError, match="index of y must go on after 2024-04-06"):
+        model.update(pd.Series([20.0], days[96:]))
+
+
 def test_update_of_many_series(tmp_path):
     ys = [series(100), series(90, seed=1)]
     model = quick(season=12).fit([y[:80] for y in ys])

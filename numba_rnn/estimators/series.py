@@ -423,10 +423,19 @@ def _framed(rows: np.ndarray, own: Sequence[Form], wide: bool, columns: list[Any
     return pd.DataFrame(rows.reshape(len(rows), -1), index, columns=names)
 
 
-def panel(y: Any, X: Any, X_past: Any = None, static: Any = None, *, gaps: bool = False) -> Panel:
+def panel(
+    y: Any,
+    X: Any,
+    X_past: Any = None,
+    static: Any = None,
+    *,
+    gaps: bool = False,
+    goes_on: bool = False,
+) -> Panel:
     """Return the series of y, each with its rows of X and X_past, and of static.
 
-    With gaps, NaN stands for what is missing, but in static.
+    With gaps, NaN stands for what is missing, but in static. With goes_on they are the next values
+    of others, whose index says which theirs must be; they have none of their own then.
 
     Raises
     ------
@@ -436,14 +445,14 @@ def panel(y: Any, X: Any, X_past: Any = None, static: Any = None, *, gaps: bool 
     """
     if not checks.is_list_of_series(y):
         rows = statics(static, 1, listed=False)
-        columns, wide = one("y", y, ("X", X), ("X_past", X_past), rows[0], gaps)
+        columns, wide = one("y", y, ("X", X), ("X_past", X_past), rows[0], gaps, goes_on)
         return Panel(columns, False, wide, len(columns))
     xs, pasts = _list_beside("X", X, len(y)), _list_beside("X_past", X_past, len(y))
     rows = statics(static, len(y), listed=True)
     found, wides = [], []
     for k in range(len(y)):
         columns, wide = one(
-            f"y[{k}]", y[k], (f"X[{k}]", xs[k]), (f"X_past[{k}]", pasts[k]), rows[k], gaps
+            f"y[{k}]", y[k], (f"X[{k}]", xs[k]), (f"X_past[{k}]", pasts[k]), rows[k], gaps, goes_on
         )
         found.append(columns)
         wides.append(wide)
@@ -493,7 +502,13 @@ def statics(static: Any, count: int, *, listed: bool) -> np.ndarray:
 
 
 def one(
-    name: str, y: Any, X: tuple[str, Any], X_past: tuple[str, Any], static: np.ndarray, gaps: bool
+    name: str,
+    y: Any,
+    X: tuple[str, Any],
+    X_past: tuple[str, Any],
+    static: np.ndarray,
+    gaps: bool,
+    goes_on: bool,
 ) -> tuple[list[Series], bool]:
     """Return the columns of one series with what is known beside it, and whether it had some."""
     values = _numbers(name, y, gaps)
@@ -512,7 +527,9 @@ def one(
         for what, given in (X, X_past)
     )
     wide = values.ndim == 2
-    last, beyond, trading = (None, 0, False) if index is None else _last(name, index)
+    last, beyond, trading = None, 0, False
+    if index is not None and not goes_on:
+        last, beyond, trading = _last(name, index)
     names = [None] if index is None else [y.name] if not wide else list(y.columns)
     if wide and index is None:
         names = [None] * values.shape[1]
