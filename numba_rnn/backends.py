@@ -59,11 +59,11 @@ class Backend(Protocol):
 
     def rnn_backward(
         self, x: Any, h_0: Any, output: Any, weights: Any, kind: LayerKind, layout: Layout,
-        grad_output: Any, grad_h_n: Any, dh_0: Any, gradients: Any, state_gradients: bool,
+        grad_output: Any, grad_h_n: Any, dh_init: Any, gradients: Any, state_gradients: bool,
     ) -> tuple[Any, Any]:  # fmt: skip
         """Run it backward from grad_output (R, D·H) and grad_h_n (D, N, H), None for zeros.
 
-        Fill dh_0 (D, N, H) and gradients (P,), which come as zeros; return dx (R, I), and
+        Fill dh_init (D, N, H) and gradients (P,), which come as zeros; return dx (R, I), and
         dL/dh_t (R, D·H), or None unless state_gradients asks for it.
         """
 

@@ -240,11 +240,11 @@ def rnn_backward(
     layout: Layout,
     grad_output: np.ndarray | None,
     grad_h_n: np.ndarray | None,
-    dh_0: np.ndarray,
+    dh_init: np.ndarray,
     gradients: np.ndarray,
     state_gradients: bool,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Run one layer backward; fill dh_0, shape (D, N, H), and gradients, shape (P,), from zeros.
+    """Run one layer backward; fill dh_init, shape (D, N, H), and gradients, shape (P,), from zeros.
 
     Parameters
     ----------
@@ -263,16 +263,16 @@ def rnn_backward(
     delta = empty((layout.rows, D * H), dtype)
     dh = allocate((layout.rows, D * H) if state_gradients else (0, 0), dtype)
     if len(layout.empty):
-        dh_0[:, layout.empty] = 0 if grad_h_n is None else grad_h_n[:, layout.empty]
+        dh_init[:, layout.empty] = 0 if grad_h_n is None else grad_h_n[:, layout.empty]
     one_row = grad_output is None
     if grad_output is None:
         grad_output = zeros((1, D * H), dtype)
     if grad_h_n is None:
-        grad_h_n = zeros(dh_0.shape, dtype)
+        grad_h_n = zeros(dh_init.shape, dtype)
 
     cut = _cut(recurrence.Backward, layout, I, H, D)
     with_plan(
-        (weights, places, x, h_0, output, grad_output, grad_h_n, dx, dh_0, gradients, dh, delta),
+        (weights, places, x, h_0, output, grad_output, grad_h_n, dx, dh_init, gradients, dh, delta),
         (cut,),
         _rnn_backward, cut.key, I, H, D, nonlinearity, dtype, one_row, state_gradients,
     )  # fmt: skip

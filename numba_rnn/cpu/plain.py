@@ -40,7 +40,7 @@ def recurrent_band(out, rows, v0, v1, width, z, pitch, h, f):
 
 
 def delta_band(delta, rows, v0, v1, width, g, later, h, dh, keep, f):
-    """Dh = g + later·panels, delta = dh · f'(h)."""
+    """Dh = g + later·panels, delta = dh · f'(h); relu'(0) is 0, a choice, as in torch."""
     for r in range(rows):
         place = delta.at[r]
         for v in range(v0, min(v1, width)):

@@ -6,6 +6,8 @@
     dx_t    = delta_t·w_ih      dw_ih = Σ_t delta_tᵀ·x_t   products, once delta is known
     dh_init = delta_0·w_hh      dw_hh = Σ_t delta_tᵀ·h_{t-1}          db = Σ_t delta_t
 
+t + 1 is the step computed after t; at the one computed last grad_h_n stands for delta_{t+1}·w_hh.
+
 Symbols: L steps, N samples, I input size, H hidden size, D directions; R rows of memory.
 Rows: step t of sample n lies in row step_row[t] + batch_row[n], whether the input is padded, batch
 first or packed (see layout.py). Samples come longest first, so those still alive are the first.
@@ -125,7 +127,7 @@ class Backward(Layer):
     grad_h_n: Numbers  # IN (D, N, H)
     # gradients that go out
     dx: Numbers  # OUT (R, I); zeros where a row is no real step
-    dh_init: Numbers  # OUT (D, N, H), zeros: dL/dh_0
+    dh_init: Numbers  # OUT (D, N, H), zeros: of the initial state h_0; that of step 0 is in dh
     gradients: Numbers  # OUT (P,), zeros: as weights
     keep: Int  # whether dh is asked for
     dh: Numbers  # OUT (R, D, H): dL/dh_t of every step
