@@ -167,6 +167,13 @@ def test_the_committed_result_lies_in_its_band(name):
         assert low <= numbers[key]["ours"] <= high, f"{key}: {why}"
 
 
+def test_three_clusters_of_words_are_their_classes(load):
+    script, curves = load("elman_words"), committed("elman_words")["curves"]
+    labels = script.hierarchy.fcluster(np.array(curves["linkage"]), 3, "maxclust")
+    found = {frozenset(np.array(curves["words"])[labels == i].tolist()) for i in (1, 2, 3)}
+    assert found == {frozenset(c) for c in (script.ALIVE, script.INANIMATE, script.VERBS)}
+
+
 def test_the_readme_has_the_results(load):
     readme = (PAPERS / "README.md").read_text(encoding="utf-8")
     assert load("record").table(PAPERS / "results") in readme

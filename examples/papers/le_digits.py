@@ -22,8 +22,8 @@ first steps have one size, however small the gradient, and push the biases of un
 input below 0, where a ReLU stays dead.
 
 Not reached: the paper's accuracies, which are another problem's; the JSON file says by how much.
-What is to be compared is the order of the two. In 64 steps a shuffled order loses little, as the
-distance over which pixels belong together is short in any order.
+What is to be compared is the order of the two. How much is lost depends on the order that is drawn:
+with another seed and 150 passes it was 1 per cent, 85.4 and 84.2 being right.
 """
 
 from __future__ import annotations

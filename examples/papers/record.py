@@ -147,6 +147,14 @@ def as_json(record: dict[str, Any]) -> str:
     return re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
 
 
+def difference(row: dict[str, Any]) -> str:
+    """Return how far ours is from the paper's number, as text."""
+    if row["difference"] is None:
+        return ""
+    text = f"{row['difference']:+.{row['digits']}f}"
+    return text if float(text) else "0"
+
+
 def versions() -> dict[str, str]:
     """Return the versions of what has a part in the numbers."""
     found = {name: importlib.metadata.version(name) for name in PACKAGES}
@@ -178,11 +186,8 @@ def table(folder: Path) -> str:
     for record in records:
         script = f"`{record['name']}.py`"
         for row in record["numbers"].values():
-            gap = row["difference"]
-            difference = "" if gap is None else f"{gap:+.{row['digits']}f}"
-            lines.append(
-                f"| {script} | {row['what']} | {said(row)} | {shown(row)} | {difference} |"
-            )
+            cells = script, row["what"], said(row), shown(row), difference(row)
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
             script = ""
     for record in records:
         runs = f"{len(record['seeds'])} seeds" if len(record["seeds"]) > 1 else "one run"

@@ -51,10 +51,12 @@ PAPER = Paper(
     whole=dict(seeds=1, theta=0.5, lr=1e-4, updates=3000, windows=[10, 40, 41, 100], longest=150),
     quick=dict(seeds=1, theta=0.5, lr=1e-4, updates=60, windows=[10, 41], longest=120),
     numbers={
-        "right_from": Number("first K whose gradient has the right sign", 41, digits=0),
+        "right_from": Number(
+            "first K whose gradient has the right sign", 41, "by the powers of A", digits=0
+        ),
         "theta": Number("theta after the updates, whole gradient", -1 / 6, "exact: -1/6", digits=5),
         "diverged": Number(
-            "updates until theta passed 10, K = 10 (the number of updates if it did not)",
+            "updates until theta passed 10, K = 10",
             None,
             "diverges",
             digits=0,
