@@ -1,5 +1,6 @@
 """The adapters for aeon: its own checks, its order of axes, its tools."""
 
+import doctest
 import importlib.util
 import pickle
 
@@ -16,6 +17,7 @@ from aeon.testing.estimator_checking import parametrize_with_checks
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 
+import numba_rnn.aeon
 from numba_rnn import estimators
 from numba_rnn.adapters import TINY
 from numba_rnn.aeon import RNNClassifier, RNNRegressor
@@ -94,3 +96,8 @@ def test_in_the_tools_of_aeon_and_scikit_learn(kind, y):
     assert len(cross_val_score(kind(**TINY), X, y, cv=2)) == 2
     search = GridSearchCV(kind(**TINY), {"hidden_size": [2, 3]}, cv=2).fit(X, y)
     assert search.best_params_["hidden_size"] in (2, 3)
+
+
+def test_docstring_examples_run():
+    found = doctest.testmod(numba_rnn.aeon, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert found.failed == 0 and found.attempted >= 8

@@ -1,5 +1,6 @@
 """The adapters for sktime: its own checks, its order of axes, its tools."""
 
+import doctest
 import importlib.util
 
 import numpy as np
@@ -12,6 +13,7 @@ if importlib.util.find_spec("sktime") is None:
 from sktime.forecasting.base import ForecastingHorizon
 from sktime.utils.estimator_checks import check_estimator
 
+import numba_rnn.sktime
 from numba_rnn import estimators
 from numba_rnn.adapters import TINY
 from numba_rnn.sktime import RNNClassifier, RNNForecaster, RNNRegressor
@@ -256,3 +258,8 @@ def test_many_series():
     long = pd.concat({"x": SERIES.to_frame(), "y": 3 * SERIES.to_frame()}, names=["id", "month"])
     found = RNNForecaster(**QUICK).fit(long, fh=[1, 2]).predict()
     assert found.index.get_level_values("id").unique().tolist() == ["x", "y"]
+
+
+def test_docstring_examples_run():
+    found = doctest.testmod(numba_rnn.sktime, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert found.failed == 0 and found.attempted >= 8
