@@ -598,3 +598,19 @@ for name in found.__all__:
     getattr(found, name)
 """
     python(code)
+
+
+def test_gradcheck_refuses_a_doubled_gradient_where_kinks_spoil_all_but_dead_units():
+    """What is left at a large eps are slopes of 0, and twice 0 is right."""
+    rng = np.random.default_rng(29)
+    rnn = nr.RNN(1, 2, nonlinearity="relu", dtype=np.float64, rng=29)
+    x, w = rng.standard_normal((40, 6, 1)), rng.standard_normal((40, 6, 2))
+
+    def loss(output, h_n, factor):
+        return float((output * w).sum()), factor * w, None
+
+    for factor in (1, 2):
+        check = analysis.gradcheck(
+            rnn, x, loss=lambda o, h, k=factor: loss(o, h, k), most=4, eps=[1e-1, 1e-3, 1e-6]
+        )
+        assert check.passed == (factor == 1)

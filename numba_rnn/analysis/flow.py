@@ -151,7 +151,7 @@ def contributions(tape: Tape[Any, Any], grad_output: Any) -> np.ndarray:
     References
     ----------
     R. Pascanu, T. Mikolov and Y. Bengio, "On the difficulty of training recurrent neural networks",
-    ICML 2013: these are the norms of the terms of its equation (4).
+    ICML 2013: these are the norms of the terms of its equation (4), without their last factor.
 
     Examples
     --------

@@ -90,8 +90,8 @@ def jacobian_spectrum(
 
     for the state h_t that was computed last. Its singular values say by how much a gradient that
     comes in at h_t may grow or shrink on its way to h_(t-k). The largest singular value of W_hh
-    being below 1 suffices for all to vanish; an eigenvalue above 1 is necessary for any to
-    explode over many steps, where W_hh is normal or the steps are all alike.
+    being below 1 suffices for all to vanish; its being above 1 is necessary for any to explode,
+    and not sufficient. Where all steps are alike, an eigenvalue of J above 1 decides.
 
     The product is taken in orthogonal and triangular factors with logarithms for scales, and the
     values come of one-sided Jacobi rotations, so that small ones are right beside large ones, over

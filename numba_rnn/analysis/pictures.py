@@ -287,7 +287,7 @@ def truncation(
         handles += right.plot(
             k[order], angles[order], "--s", color=colors[1], markersize=4, label="cosine"
         )
-        right.set_ylim(min(-0.1, 1.1 * float(np.nanmin(angles))), 1.05)
+        right.set_ylim(min(-0.1, 1.1 * float(np.nanmin(angles, initial=0))), 1.05)
         right.set_ylabel("cosine with the whole gradient")
     if len(handles) > 1:  # above the picture: both lines go through all of it
         place = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "ncols": len(handles)}
