@@ -81,6 +81,7 @@ def test_the_comparison_on_vowels_runs(torch):
         (("new_lengths.py", "--rounds", "1"), "(1000, 8, 4, 32) forward: kept "),
         (("second_thread.py", "--rounds", "1", "--calls", "1"), "two threads' time over one's"),
         (("forecasting.py", "--series", "CO2", "--peers", "ridge", "RNNForecaster"), "| "),
+        (("per_sample.py", *"--size 3 2 2 3 --rounds 1".split()), "ordinary  "),
         (("latency.py", "--rounds", "1", "--calls", "10"), "One step, I = 8, H = 64, float32: "),
         (
             ("classification.py", *"--problems JapaneseVowels --series 27 --epochs 2".split()),
