@@ -5,6 +5,7 @@ any work, so that a refused call has changed nothing.
 """
 
 from .arrays import any_array, features, parameter, shape_of, shaped, state, unmasked
+from .lazy import dask_array, dask_lengths, dask_states, evaluating
 from .sequences import (
     decreasing_lengths,
     index_array,
@@ -60,9 +61,13 @@ __all__ = [
     "arrays_of_a_copy",
     "choice",
     "copied_on_the_host",
+    "dask_array",
+    "dask_lengths",
+    "dask_states",
     "decreasing_lengths",
     "describe",
     "dropout",
+    "evaluating",
     "features",
     "flag",
     "float_dtype",

@@ -1,0 +1,9 @@
+"""Sequences that are Dask's: more than one machine's memory holds, or its cores get through.
+
+    layers.py    what a layer called on a Dask array becomes: tasks, none of them run yet
+    tasks.py     what a task does, on NumPy arrays, wherever it runs
+    threads.py   how many of Numba's threads a task gets
+
+Layers take Dask arrays when they are called, ``rnn(x)``; nothing of this has to be
+imported for that. Dask is imported when it is needed.
+"""
