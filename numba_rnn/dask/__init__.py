@@ -3,7 +3,14 @@
     layers.py    what a layer called on a Dask array becomes: tasks, none of them run yet
     tasks.py     what a task does, on NumPy arrays, wherever it runs
     threads.py   how many of Numba's threads a task gets
+    trees.py     gradients of blocks, summed in one order whatever the workers
 
 Layers take Dask arrays when they are called, ``rnn(x)``; nothing of this has to be
 imported for that. Dask is imported when it is needed.
 """
+
+from __future__ import annotations
+
+from .trees import gradients
+
+__all__ = ["gradients"]
