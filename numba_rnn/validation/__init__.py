@@ -5,7 +5,7 @@ any work, so that a refused call has changed nothing.
 """
 
 from .arrays import any_array, features, parameter, shape_of, shaped, state, unmasked
-from .lazy import dask_array, dask_lengths, dask_states, evaluating
+from .lazy import dask_array, dask_lengths, dask_states, evaluating, known_chunks
 from .sequences import (
     decreasing_lengths,
     index_array,
@@ -75,6 +75,7 @@ __all__ = [
     "index",
     "index_array",
     "instance",
+    "known_chunks",
     "learning_rate",
     "lengths",
     "loss_classes",
