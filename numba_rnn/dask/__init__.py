@@ -4,6 +4,7 @@
     tasks.py        what a task does, on NumPy arrays, wherever it runs
     threads.py      how many of Numba's threads a task gets
     trees.py        gradients of blocks, summed in one order whatever the workers
+    series.py       series of different lengths: lists in a column, or values with offsets
     predictions.py  what estimators say of Dask arrays
 
 Layers take Dask arrays when they are called, ``rnn(x)``, and fitted estimators to predict; nothing
@@ -12,6 +13,7 @@ of this has to be imported for that. Dask is imported when it is needed.
 
 from __future__ import annotations
 
+from .series import map_series
 from .trees import gradients
 
-__all__ = ["gradients"]
+__all__ = ["gradients", "map_series"]

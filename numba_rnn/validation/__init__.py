@@ -17,6 +17,7 @@ from .sequences import (
     padding_value,
     same_packing,
     sequence_list,
+    series_offsets,
     total_length,
 )
 from .training import (
@@ -98,6 +99,7 @@ __all__ = [
     "same_packing",
     "seed",
     "sequence_list",
+    "series_offsets",
     "sgd_options",
     "shape_of",
     "shaped",
