@@ -70,7 +70,7 @@ def rnn(layer: RNN, x: Any, h_0: Any, lengths: Any) -> tuple[Any, Any]:
         for k in range(1 if len(parts) == 1 else layer.num_layers):
             ends = []
             for d in range(1 if len(parts) == 1 else 2):
-                h = None if h_0 is None else (h_0.name, 0, n, 0)
+                h: Key = None if h_0 is None else (h_0.name, 0, n, 0)
                 if h is not None and len(parts) > 1:
                     h = (tasks.state, h, len(states))
                 outputs = {}
@@ -80,15 +80,17 @@ def rnn(layer: RNN, x: Any, h_0: Any, lengths: Any) -> tuple[Any, Any]:
                         tasks.run, call.name("layer", k, d), below[step], h,
                         None if lengths is None else (lengths.name, n), starts[step], L, d == 1,
                     )  # fmt: skip
-                    h = (call.name("carry"), k, d, step, n)
-                    call.graph[h] = (getitem, done, 1)
+                    kept, h = call.graph, (call.name("carry"), k, d, step, n)
+                    if len(parts) == 1 and step == len(of_steps) - 1:  # these are h_n
+                        kept, h = call.states, (call.name("state"), 0, n, 0)
+                    kept[h] = (getitem, done, 1)
                     outputs[step] = (getitem, done, 0)
                 states.append(h)
                 ends.append(outputs)
             last = k == layer.num_layers - 1 or len(parts) == 1
             above = []
             for step in range(len(of_steps)):
-                task = ends[0][step]
+                task: Key = ends[0][step]
                 if len(ends) == 2:
                     task = (tasks.join, [outputs[step] for outputs in ends])
                 if last:
@@ -97,8 +99,8 @@ def rnn(layer: RNN, x: Any, h_0: Any, lengths: Any) -> tuple[Any, Any]:
                     above.append((call.name("between"), k, step, n))
                     call.graph[above[-1]] = task
             below = above
-        of_state = (call.name("state"), 0, n, 0)
-        call.states[of_state] = states[0] if len(states) == 1 else (tasks.stack, states)
+        if len(parts) > 1:
+            call.states[(call.name("state"), 0, n, 0)] = (tasks.stack, states)
 
     chunks = list(x.chunks)
     chunks[-1] = (layer._directions * H,)
@@ -160,7 +162,7 @@ def _apart(layer: Any, x: Any, h: Any, task: Any, chunks: Any) -> Any:
     of_layer = call.name("layer")
     call.graph[of_layer] = _frozen(layer)
     for index in np.ndindex(x.numblocks):
-        given = [(x.name, *index)]
+        given: list[Key] = [(x.name, *index)]
         if task is tasks.step:
             given.append(None if h is None else (h.name, *index))
         call.outputs[(call.name("output"), *index)] = (task, of_layer, *given)

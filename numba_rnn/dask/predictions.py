@@ -67,4 +67,5 @@ def readouts(model: Any, X: Any) -> tuple[list[np.ndarray], Sequences]:
 
 def _read(model: Any, block: np.ndarray) -> list[np.ndarray]:
     with share():
-        return model._readouts(block)[0]
+        found: list[np.ndarray] = model._readouts(block)[0]
+    return found

@@ -103,9 +103,9 @@ def _workers(dask: Any) -> int:
     scheduler = dask.base.get_scheduler()
     client = getattr(scheduler, "__self__", None)
     if client is not None and "distributed" in sys.modules:
-        threads = sum(client.nthreads().values())
+        threads = int(sum(client.nthreads().values()))
     else:
-        threads = dask.config.get("num_workers", None) or os.cpu_count() or 1
+        threads = int(dask.config.get("num_workers", None) or os.cpu_count() or 1)
     return 1 << (max(threads, 1) - 1).bit_length()
 
 
