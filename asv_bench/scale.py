@@ -46,7 +46,7 @@ def workers(count: int, **options: object) -> Iterator[Client]:
     """A cluster of so many workers, warm."""
     with (
         LocalCluster(
-            n_workers=count, threads_per_worker=1, dashboard_address=None, **options
+            n_workers=count, threads_per_worker=1, dashboard_address=":0", **options
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -144,7 +144,8 @@ def training(rounds: int) -> None:
     times, idle, sums = [], [], []
     for count in (1, 2):
         with workers(count):
-            given = {n: sequences(16, n).persist().to_delayed().ravel() for n in (1, N)}
+            kept = {n: sequences(16, n).persist() for n in (1, N)}
+            given = {n: one.to_delayed().ravel() for n, one in kept.items()}
             sums.append(nr.dask.gradients(loss, rnn, given[N]))
             step = partial(nr.dask.gradients, loss, rnn)
             times.append(best(lambda step=step, given=given: step(given[N]), rounds))
@@ -191,7 +192,8 @@ def model(rounds: int) -> None:
     idle = {}
     for count in (1, 2, 4, 8):
         with workers(count):
-            given = sequences(8, 1).persist().to_delayed().ravel()
+            kept = sequences(8, 1).persist()
+            given = kept.to_delayed().ravel()
             nr.dask.gradients(loss, rnn, given)
             idle[count] = best(lambda given=given: nr.dask.gradients(loss, rnn, given), 5 * rounds)
     slope, constant = np.polyfit(list(idle), list(idle.values()), 1)

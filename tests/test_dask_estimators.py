@@ -90,7 +90,7 @@ def test_grid_search_on_workers():
     alone = search.fit(X, Y).cv_results_["mean_test_score"]
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster),
         joblib.parallel_backend("dask"),

@@ -38,7 +38,7 @@ def in_one_process(function, parameters, given):
 def cluster():
     """Two workers, processes of one thread each."""
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
     ) as cluster:
         yield cluster
 
@@ -105,10 +105,14 @@ def dying(parameters, x):
 
 
 def train(steps, fatal, folder):
-    """The losses and parameters of a training by hand; in some steps a worker is killed."""
+    """The losses and parameters of a training by hand; in some steps a worker is killed.
+
+    The blocks are kept on the workers, so that some are lost with one.
+    """
     rnn = nr.RNN(3, 4, rng=0)
     optimizer, losses = nr.optim.Adam([rnn.flat_parameters], lr=1e-2), []
-    x = blocks()
+    kept = da.from_array(normal((5, 32, 3), np.float32), (5, 4, 3)).persist()
+    x = kept.to_delayed().ravel()
     for k in range(steps):
         path = folder / str(k) if k in fatal else None
         value, grads = nr.dask.gradients(dying, (rnn, path), x)

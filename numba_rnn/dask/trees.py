@@ -47,8 +47,9 @@ def gradients(function: Callable[[Any, Any], Any], parameters: Any, blocks: Iter
     blocks : sequence
         What the function gets, one after the other. Of what is Dask's, in tuples and lists too, it
         gets the result: ``zip(x.to_delayed().ravel(), y.to_delayed().ravel())`` are blocks of
-        Dask arrays. To keep them on the workers from call to call use ``x.persist()``, which makes
-        a lost block anew; arrays of the caller are sent in every call.
+        Dask arrays. To keep them on the workers from call to call take those of
+        ``kept = x.persist()``, of which Dask makes a lost block anew, and keep `kept` too: with it
+        they go. Arrays of the caller are sent in every call.
 
     Returns
     -------
