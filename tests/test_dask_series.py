@@ -9,7 +9,8 @@ from numba_rnn.estimators import RNNRegressor
 
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
-pytest.importorskip("dask.dataframe", exc_type=ImportError)  # which pandas and pyarrow bring
+pytest.importorskip("pandas")
+pytest.importorskip("pyarrow")
 import dask.dataframe as dd  # noqa: E402
 import pandas as pd  # noqa: E402
 
