@@ -18,7 +18,7 @@ from . import forks as forks  # now, while this is the process that may fork
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from . import analysis, datasets, estimators, init, losses, optim, plotting, reference
+    from . import analysis, dask, datasets, estimators, init, losses, optim, plotting, reference
     from .cell import RNNCell
     from .export.files import load, save
     from .export.onnx import to_onnx
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from .tools.warmup import warmup
 
 _MODULES = (
-    "analysis", "datasets", "estimators", "init", "losses", "optim", "plotting", "reference",
+    "analysis", "dask", "datasets", "estimators", "init", "losses", "optim", "plotting",
+    "reference",
 )  # fmt: skip
 _NAMES = {
     "RNN": "rnn",
@@ -66,6 +67,7 @@ __all__ = [
     "PackedSequence",
     "RNNCell",
     "analysis",
+    "dask",
     "datasets",
     "estimators",
     "from_torch",

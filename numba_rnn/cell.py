@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from . import batches, validation
-from .dispatch import A, GpuArray, backend
+from .dispatch import A, GpuArray, Lazy, LazyArray, backend, lazy
 from .form import Form
 from .parameters import Parametrised, cell_shapes, generator
 from .stack import Stack
@@ -124,12 +124,17 @@ class RNNCell(Parametrised):
             self._last_form = form
         return form, form.input_rows(x)
 
-    def __call__(self, x: A, h: np.ndarray | GpuArray | None = None) -> A:
+    @overload
+    def __call__(self, x: A, h: np.ndarray | GpuArray | None = None) -> A: ...
+    @overload
+    def __call__(self, x: Lazy, h: np.ndarray | LazyArray | None = None) -> Lazy: ...
+    def __call__(self, x: Any, h: Any = None) -> Any:
         """Take one step and keep nothing for backward.
 
         Parameters
         ----------
         x : ndarray, shape (N, I) or (I,)
+            Or a Dask array, and then the result is one.
         h : ndarray, shape (N, H) or (H,), optional
             Zeros where left out.
 
@@ -142,6 +147,8 @@ class RNNCell(Parametrised):
         TypeError, ValueError
             If x or h is no array of the layer's dtype and the right shape.
         """
+        if type(x) is not np.ndarray and (tasks := lazy(x)) is not None:
+            return tasks.cell(self, x, h)
         form, rows = self._enter(x)
         h = form.first_states("h", h)
         output, _ = self._stack.run(form.backend, self._flat, rows, h, form.layout)

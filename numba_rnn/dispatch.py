@@ -1,8 +1,9 @@
 """Which backend computes on an array, and where the array lies.
 
 A NumPy array belongs to `numba_rnn.cpu`. An array on the GPU belongs to one of the libraries of
-`numba_rnn.cuda.libraries`, and to the `numba_rnn.cuda.Backend` made for that library. Neither is
-imported before an array of its kind is seen.
+`numba_rnn.cuda.libraries`, and to the `numba_rnn.cuda.Backend` made for that library. A Dask array
+has no backend: `numba_rnn.dask` makes tasks of a call, and each is a call on NumPy arrays. None of
+them is imported before an array of its kind is seen.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 import numpy as np
 
-from .owners import owner
+from .owners import is_dask, owner
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from .backends import Backend, GpuBackend
     from .cuda.libraries import Library
 
@@ -29,6 +32,15 @@ class GpuArray(Protocol):
     def __cuda_array_interface__(self) -> Any: ...
 
 
+class LazyArray(Protocol):
+    """An array of Dask's, as type checkers know it."""
+
+    @property
+    def chunks(self) -> Any: ...
+    def to_delayed(self) -> Any: ...
+
+
+Lazy = TypeVar("Lazy", bound=LazyArray)
 A = TypeVar("A", bound=np.ndarray | GpuArray)  # what comes out is of the kind of what goes in
 
 
@@ -53,6 +65,11 @@ def on_gpu(array: Any) -> bool:
     """Whether this is an array on a GPU."""
     found = library(array)
     return found is not None and found.place(array).startswith("cuda")
+
+
+def lazy(array: Any) -> ModuleType | None:
+    """Return what makes tasks of a layer's call where this is a Dask array; None for all else."""
+    return importlib.import_module("numba_rnn.dask.layers") if is_dask(array) else None
 
 
 def agree(a: str, b: str) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from . import validation
-from .dispatch import A, backend
+from .dispatch import A, Lazy, backend, lazy
 from .parameters import Parametrised, generator, linear_shapes
 from .tape import LinearTape
 
@@ -88,12 +88,17 @@ class Linear(Parametrised):
             parts.append(f"dtype={self.dtype}")
         return f"Linear({', '.join(parts)})"
 
-    def __call__(self, x: A) -> A:
+    @overload
+    def __call__(self, x: A) -> A: ...
+    @overload
+    def __call__(self, x: Lazy) -> Lazy: ...
+    def __call__(self, x: Any) -> Any:
         """Map the last axis and keep nothing for backward.
 
         Parameters
         ----------
         x : ndarray, shape (..., in_features)
+            Or a Dask array, and then the result is one.
 
         Returns
         -------
@@ -104,6 +109,8 @@ class Linear(Parametrised):
         TypeError, ValueError
             If x is no array of the layer's dtype with in_features on its last axis.
         """
+        if type(x) is not np.ndarray and (tasks := lazy(x)) is not None:
+            return tasks.linear(self, x)
         module, rows, leading = self._enter(x)
         y = module.linear_forward(rows, self._flat, self.out_features)
         return y.reshape(*leading, self.out_features)

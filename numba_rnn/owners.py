@@ -10,6 +10,7 @@ NUMBA, CUPY, TORCH = "Numba", "CuPy", "torch"
 _NAMES = {("cupy", "ndarray"): CUPY, ("torch", "Tensor"): TORCH}
 _NONE = frozenset((np.ndarray, np.float64, float, int, bool, list, tuple, str, type(None)))
 _owners: dict[type, str] = {}
+_dasks: dict[type, bool] = {}
 
 
 def owner(array: Any) -> str | None:
@@ -31,6 +32,21 @@ def owner(array: Any) -> str | None:
         return NUMBA if hasattr(array, "__cuda_array_interface__") else None
     except Exception:  # some raise other things than AttributeError where they are on the CPU
         return None
+
+
+def is_dask(array: Any) -> bool:
+    """Whether this is an array of Dask's, which lies in blocks and is computed later."""
+    kind = type(array)
+    if kind in _NONE:
+        return False
+    found = _dasks.get(kind)
+    if found is None:
+        found = any(
+            base.__name__ == "Array" and str(base.__module__).partition(".")[0] == "dask"
+            for base in kind.__mro__
+        )
+        _dasks[kind] = found
+    return found
 
 
 def _by_name(kind: type) -> str | None:

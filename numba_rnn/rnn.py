@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from . import batches, validation
-from .dispatch import A, GpuArray, backend
+from .dispatch import A, GpuArray, Lazy, LazyArray, backend, lazy
 from .form import Form
 from .layout import Layout
 from .packed import PackedSequence
@@ -227,22 +227,34 @@ class RNN(Parametrised):
         *,
         lengths: Sequence[int] | np.ndarray | None = None,
     ) -> tuple[A, A]: ...
+    @overload
+    def __call__(
+        self,
+        x: Lazy,
+        h_0: np.ndarray | LazyArray | None = None,
+        *,
+        lengths: Sequence[int] | np.ndarray | LazyArray | None = None,
+    ) -> tuple[Lazy, Lazy]: ...
     def __call__(
         self,
         x: Any,
         h_0: Any = None,
         *,
-        lengths: Sequence[int] | np.ndarray | None = None,
+        lengths: Any = None,
     ) -> tuple[Any, Any]:
         """Run the network and keep nothing for backward.
 
-        Parameters and errors are those of `forward`.
+        Parameters and errors are those of `forward`. x may be a Dask array too, and then h_0 and
+        lengths as well: nothing is computed before the results, Dask arrays, are asked for. They
+        have the chunks of x along L and N, and the bits of one NumPy array.
 
         Returns
         -------
         output : ndarray or PackedSequence, shape (L, N, D·H)
         h_n : ndarray, shape (num_layers·D, N, H)
         """
+        if type(x) is not np.ndarray and (tasks := lazy(x)) is not None:
+            return tasks.rnn(self, x, h_0, lengths)
         form, rows = self._enter(x, lengths)
         output, h_n = self._stack.run(
             form.backend, self._flat, rows, form.first_states("h_0", h_0), form.layout,

@@ -22,8 +22,8 @@ class Memory:
         self.array = array
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # it may come from a read-only buffer, or from a memory map
-        self.array = np.require(np.asarray(state["array"]), requirements="W")
+        # it may come from a read-only buffer, from a memory map, or from the middle of a message
+        self.array = np.require(np.asarray(state["array"]), requirements="AW")
 
 
 class _Known(threading.local):

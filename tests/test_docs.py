@@ -75,6 +75,8 @@ if importlib.util.find_spec("numba_cuda") is None:  # which the CUDA backend can
 for other in ("aeon", "sktime"):  # whose adapters can't be without them
     if importlib.util.find_spec(other) is None:
         MODULES.remove(f"numba_rnn.{other}")
+if not all(map(importlib.util.find_spec, ("dask", "pyarrow"))):  # which the examples are with
+    MODULES = [name for name in MODULES if not name.startswith("numba_rnn.dask")]
 
 
 @pytest.mark.parametrize("name", ["numba_rnn", *MODULES])

@@ -13,7 +13,7 @@ import numba_rnn as nr
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-FOR_USERS = ("sklearn", "files", "onnx", "examples", "aeon", "sktime")
+FOR_USERS = ("sklearn", "files", "onnx", "dask", "examples", "aeon", "sktime")
 
 
 def requirements(*extras):

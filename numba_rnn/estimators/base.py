@@ -20,8 +20,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .. import validation
 from ..export import configuration
 from ..linear import Linear
+from ..owners import is_dask
 from ..rnn import RNN
-from . import checks, missing
+from . import blocks, checks, missing
 from .checkpoint import Checkpoint, digest
 from .checks import TargetForm
 from .members import Trainings
@@ -164,6 +165,7 @@ class RNNEstimator(BaseEstimator):
 
         With reset take down what it looks like.
         """
+        checks.in_memory("X", X)
         gaps = self.missing == "forward" if reset else self.filling_ is not None
         names, axes = columns("X", list(X)) if checks.is_list_of_series(X) else None, 0
         X = checks.without_masks("X", X, gaps=gaps)
@@ -234,6 +236,8 @@ class RNNEstimator(BaseEstimator):
     def _readouts(self, X: Any) -> tuple[list[np.ndarray], Sequences]:
         """Return what each member reads of every series (N, K), or step (R, K), and the series."""
         check_is_fitted(self)
+        if is_dask(X):  # of which the readouts alone have to fit into memory
+            return blocks.tasks().readouts(self, X)
         x = self._series(X, reset=False)
         scaled = self._scaled(x)
         return [network.predict(scaled) for network in self._networks()], x

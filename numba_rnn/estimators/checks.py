@@ -17,6 +17,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from .. import validation
+from ..owners import is_dask
 from . import missing
 from .sequences import Sequences
 from .training import History, Settings
@@ -257,6 +258,16 @@ def table(name: str, value: Any, *, gaps: bool = False) -> np.ndarray:
         way = one_series(value) if array.ndim == 1 else ""
         raise ValueError(f"{name} must have {FORMS}, got shape {array.shape}{way}")
     return array[:, :, None]
+
+
+def in_memory(name: str, value: Any) -> None:
+    """Refuse a Dask array where all series are needed at once."""
+    if is_dask(value):
+        raise TypeError(
+            f"{name} must be in memory to be fitted to, got {validation.describe(value)}: "
+            f"{name}.compute() where it fits; partial_fit takes it block by block, and "
+            "numba_rnn.dask.gradients trains layers on all blocks at once"
+        )
 
 
 def shape(name: str, value: Any) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from .. import validation
 from . import checks, objectives, wording
 from . import missing as gaps
 from .base import RNNEstimator, has_epochs
+from .blocks import over_blocks
 from .objectives import Loss
 from .sequences import Sequences, units, weighted_quantiles
 
@@ -289,6 +290,7 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
         found = [softmax(readout.astype(np.float64), axis=1) for readout in readouts]
         return (found[0] if len(found) == 1 else np.mean(found, axis=0)), x
 
+    @over_blocks
     def predict(self, X: Any) -> np.ndarray | list[np.ndarray]:
         """Return the likeliest label of each series, or of each step.
 
@@ -305,6 +307,7 @@ class RNNClassifier(ClassifierMixin, RNNEstimator):
         labels = self.classes_[found.argmax(axis=1)]
         return self._form.shape(labels if self._form.flat else labels[:, None], x)
 
+    @over_blocks
     def predict_proba(self, X: Any) -> np.ndarray | list[np.ndarray]:
         """Return the probability of each label, in the order of `classes_`.
 
@@ -674,6 +677,7 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
         return readouts[0] * self.y_scale_ + self.y_mean_, x
 
     @available_if(_has_quantiles)
+    @over_blocks
     def predict_quantiles(self, X: Any) -> np.ndarray | list[np.ndarray]:
         """Predict the quantiles of the targets of each series, or of each step.
 
@@ -695,6 +699,7 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
         values, x = self._quantiles(X, self.quantiles_)
         return self._form.shape(values[:, 0] if self._form.flat else values, x)
 
+    @over_blocks
     def predict(self, X: Any) -> np.ndarray | list[np.ndarray]:
         """Predict the targets of each series, or of each step.
 

@@ -126,7 +126,7 @@ ATTRIBUTES = """n_features_in_ : int
 FORMS = """X is an array (n_samples, n_timesteps, n_features), a table (n_samples, n_timesteps)
     of one feature, in which a column is a time step, or a list of arrays (T_i, n_features) or
     (T_i,) where lengths differ. A list of lists is an array. Frames and series of pandas and polars
-    will do for tables and in lists."""
+    will do for tables and in lists. To predict and to score an array or a table may be Dask's."""
 
 NOTES = """A series' prediction has the same bits whatever else is predicted with it.
 

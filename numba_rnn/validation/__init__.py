@@ -5,6 +5,7 @@ any work, so that a refused call has changed nothing.
 """
 
 from .arrays import any_array, features, parameter, shape_of, shaped, state, unmasked
+from .lazy import dask_array, dask_lengths, dask_states, evaluating, known_chunks
 from .sequences import (
     decreasing_lengths,
     index_array,
@@ -17,6 +18,7 @@ from .sequences import (
     padding_value,
     same_packing,
     sequence_list,
+    series_offsets,
     total_length,
 )
 from .training import (
@@ -61,9 +63,13 @@ __all__ = [
     "arrays_of_a_copy",
     "choice",
     "copied_on_the_host",
+    "dask_array",
+    "dask_lengths",
+    "dask_states",
     "decreasing_lengths",
     "describe",
     "dropout",
+    "evaluating",
     "features",
     "flag",
     "float_dtype",
@@ -71,6 +77,7 @@ __all__ = [
     "index",
     "index_array",
     "instance",
+    "known_chunks",
     "learning_rate",
     "lengths",
     "lengths_fit",
@@ -94,6 +101,7 @@ __all__ = [
     "same_packing",
     "seed",
     "sequence_list",
+    "series_offsets",
     "sgd_options",
     "shape_of",
     "shaped",

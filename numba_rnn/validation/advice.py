@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import dispatch
 from ..dispatch import CPU
-from ..owners import CUPY, TORCH, owner
+from ..owners import CUPY, TORCH, is_dask, owner
 
 
 def how_to_cast(name: str, array: Any, dtype: np.dtype) -> str:
@@ -64,6 +64,11 @@ def how_to_convert(
     """
     if owner(value) is not None:
         return how_to_move(name, value, to, dtype)
+    if is_dask(value):
+        return (
+            f"{name}.compute() where it fits into memory. Layers take Dask arrays when they are "
+            "called, as in rnn(x), and numba_rnn.dask.gradients has gradients of blocks"
+        )
     if is_torchs_packed(value):
         return _how_to_repack(name, value, dtype, to)
     if (vector := how_to_share(name, value)) is not None:

@@ -66,6 +66,17 @@ def lengths_fit(
         )
 
 
+def series_offsets(name: str, value: Any, rows: int) -> np.ndarray:
+    """Return where series begin and the last one ends, as int64, shape (N + 1,)."""
+    result = index_array(name, value)
+    if result.size == 0 or result[0] < 0 or result[-1] > rows or (np.diff(result) < 0).any():
+        raise ValueError(
+            f"{name} must rise from 0 or more to {rows}, the rows of data, at most, and hold one "
+            f"more than there are series, got {describe(value)}"
+        )
+    return result
+
+
 def decreasing_lengths(name: str, value: np.ndarray) -> None:
     """Refuse lengths that grow somewhere: what enforce_sorted=True asks for."""
     if (value[1:] > value[:-1]).any():

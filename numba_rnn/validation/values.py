@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import dispatch
+from ..owners import is_dask
 from .advice import is_torchs_packed
 
 LARGEST_SIZE = 1 << 31
@@ -24,6 +25,8 @@ def describe(value: Any) -> str:
     if (owner := dispatch.library(value)) is not None:
         kind = f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
         return f"{kind} of shape {owner.shape(value)} and dtype {owner.dtype(value)}"
+    if is_dask(value):
+        return f"a Dask array of shape {tuple(value.shape)} and dtype {value.dtype}"
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{type(value).__name__} of shape {tuple(value.shape)} and dtype {value.dtype}"
     if is_torchs_packed(value):

@@ -1,0 +1,19 @@
+"""Sequences that are Dask's: more than one machine's memory holds, or its cores get through.
+
+    layers.py       what a layer called on a Dask array becomes: tasks, none of them run yet
+    tasks.py        what a task does, on NumPy arrays, wherever it runs
+    threads.py      how many of Numba's threads a task gets
+    trees.py        gradients of blocks, summed in one order whatever the workers
+    series.py       series of different lengths: lists in a column, or values with offsets
+    predictions.py  what estimators say of Dask arrays
+
+Layers take Dask arrays when they are called, ``rnn(x)``, and fitted estimators to predict; nothing
+of this has to be imported for that. Dask is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+from .series import map_series
+from .trees import gradients
+
+__all__ = ["gradients", "map_series"]
