@@ -112,9 +112,9 @@ class Backend:
 
     def rnn_backward(
         self, x: Any, h_0: Any, output: Any, weights: Any, kind: LayerKind, layout: Layout,
-        grad_output: Any, grad_h_n: Any, dh_0: Any, gradients: Any, state_gradients: bool,
+        grad_output: Any, grad_h_n: Any, dh_init: Any, gradients: Any, state_gradients: bool,
     ) -> tuple[Any, Any]:  # fmt: skip
-        """Run one layer backward; fill dh_0 and gradients; return dx (R, I) and dh (R, D·H)."""
+        """Run one layer backward; fill dh_init and gradients; return dx (R, I) and dh (R, D·H)."""
         library, (R, I), (places, H, D, _) = self.library, tuple(x.shape), kind
         dx = library.empty((R, I), x.dtype, x)
         dh = library.empty((R, D * H), x.dtype, x) if state_gradients else None
@@ -130,7 +130,7 @@ class Backend:
             if array is not None:
                 given, arrays[i] = given | bit, library.vector(array)
         walk = self._walk(x, w, kind, layout, given)
-        walk.backward(delta, library.vector(dh_0), arrays[0], out, *arrays[1:])
+        walk.backward(delta, library.vector(dh_init), arrays[0], out, *arrays[1:])
         if R == 0:
             return dx, dh
 
