@@ -50,6 +50,25 @@ def test_frames_of_polars():
     )
 
 
+@pytest.mark.parametrize("column", ["id", "day"])
+def test_rows_that_belong_nowhere_are_not_dropped(column):
+    frame = long().reset_index(drop=True)
+    frame.loc[[3, 40], column] = None
+    columns = {name: frame[name].astype(object).where(frame[name].notna(), None) for name in frame}
+    for given in (frame, pl.DataFrame({name: list(values) for name, values in columns.items()})):
+        with pytest.raises(ValueError, match=rf"must be in every row, got 2 of 55 .* '{column}'"):
+            from_long(given, "id", "day")
+
+
+def test_categories_that_are_not_there_are_no_series():
+    frame = long()
+    frame["id"] = pd.Categorical(frame["id"], ["a", "b", "c"])
+    assert {name: len(one) for name, one in from_long(frame, "id", "day").items()} == {
+        "b": 30,
+        "a": 25,
+    }
+
+
 def test_forecasts_of_long_frames():
     series = from_long(long(), "id", "day", "y")
     past = from_long(long(), "id", "day", ["x"])
@@ -72,6 +91,11 @@ def test_forecasts_of_long_frames():
         (lambda: from_long(long(), "id", "day", ["y", "z"]), ValueError, "value must be one of"),
         (lambda: from_long(pd.concat([long()] * 2), "id", "day"), ValueError, "time must be diff"),
         (lambda: from_long(long()[:0], "id", "day"), ValueError, "frame must have rows, got none"),
+        (lambda: from_long(long(), "id", "day", []), ValueError, "value must name one column at"),
+        (lambda: from_long(long(), "id", "day", "day"), ValueError, "different .* id, day, day"),
+        (lambda: from_long(long(), "id", "day", ["y", "id"]), ValueError, "different columns, got"),
+        (lambda: from_long(long(), "id", "day", ["y", "y"]), ValueError, "different columns, got"),
+        (lambda: from_long(long(), "id", "id"), ValueError, "must be different columns, got"),
         (lambda: to_long([1]), TypeError, "series must be a mapping"),
         (lambda: to_long({}), ValueError, "series must not be empty"),
         (lambda: to_long({"a": np.ones(3)}), TypeError, r"series\['a'\] must be a Series or a"),

@@ -42,7 +42,8 @@ def from_long(
     ModuleNotFoundError
         If pandas is not installed.
     TypeError, ValueError
-        If it is no such frame, has no such column, or two rows of a series have one time.
+        If it is no such frame, has no such columns, or one column twice, if a row doesn't say what
+        series or time it is of, or two rows of a series have one time.
 
     See Also
     --------
@@ -73,11 +74,22 @@ def from_long(
     for role, name in (("id", id), ("time", time), *(("value", name) for name in columns)):
         if name not in names:
             raise ValueError(f"{role} must be one of the columns {names}, got {name!r}")
+    if not columns:
+        raise ValueError("value must name one column at least, got none")
+    if len({id, time, *columns}) < 2 + len(columns):
+        raise ValueError(
+            f"id, time and value must be different columns, got {', '.join([id, time, *columns])}"
+        )
     if not isinstance(frame, pd.DataFrame):  # of polars
         kept = dict.fromkeys([id, time, *columns])
         frame = pd.DataFrame({name: np.asarray(frame[name]) for name in kept})
+    for role, name in (("id", id), ("time", time)):
+        if gone := int(frame[name].isna().sum()):
+            raise ValueError(
+                f"{role} must be in every row, got {gone} of {len(frame)} rows without {name!r}"
+            )
     found = {}
-    for label, rows in frame.groupby(id, sort=False):
+    for label, rows in frame.groupby(id, sort=False, observed=True):
         rows = rows.set_index(time).sort_index()
         if not rows.index.is_unique:
             twice = rows.index[rows.index.duplicated()][0]
