@@ -1,6 +1,7 @@
 """What is known beside series that a forecaster reads, and several series forecast as one."""
 
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
@@ -287,6 +288,45 @@ def test_frames_of_several_columns():
         model.update(frame)
     other = model.predict(y=2 * frame)
     assert list(other.columns) == ["a", "b"]
+
+
+def frame_of(names, rows=slice(60)):
+    return pd.DataFrame(WIDE[rows], DAYS[rows], columns=names)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_columns_are_those_of_fit_in_their_order(listed, tmp_path):
+    def given(frame):
+        return [frame, frame] if listed else frame
+
+    model = small(warm_start=True).fit(given(frame_of(["a", "b"], slice(50))))
+    nr.save(model, tmp_path / "model")
+    before, more = model.predict(), slice(50, 53)
+    for names in (["b", "a"], ["a", "c"]):
+        said = re.escape(f"must have the columns ['a', 'b'], as in fit, got {names}")
+        for each in (model, nr.load(tmp_path / "model")):
+            with pytest.raises(ValueError, match=rf"y(\[0\])? {said}"):
+                each.update(given(frame_of(names, more)))
+            with pytest.raises(ValueError, match=said):
+                each.predict(y=given(frame_of(names)))
+        with pytest.raises(ValueError, match=f"warm_start=True: y.* {said}"):
+            model.fit(given(frame_of(names)))
+    assert_same_bits(np.asarray(model.predict()), np.asarray(before))
+    plain = given(WIDE[:53])  # has no names
+    assert len(model.predict(y=plain)) == len(model.predict(y=given(frame_of(["a", "b"]))))
+    model.update(given(frame_of(["a", "b"], more)))
+    config, tensors = model._to_tensors()
+    del config["names"]["y"]  # a file of before
+    RNNForecaster._from_tensors(config, tensors).update(given(WIDE[53:55]))
+
+
+def test_columns_of_polars_and_of_a_list():
+    wide = pl.DataFrame(WIDE, schema=["a", "b"])
+    model = small().fit(wide)
+    with pytest.raises(ValueError, match=r"y must have the columns .*, as in fit, got"):
+        model.update(wide[["b", "a"]][:3])
+    with pytest.raises(ValueError, match=r"y\[1\] must have the columns \['a', 'b'\], as y\[0\]"):
+        small().fit([frame_of(["a", "b"]), frame_of(["b", "a"])])
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

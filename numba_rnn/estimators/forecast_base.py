@@ -74,7 +74,7 @@ class BaseForecaster(BaseEstimator):
                     self._gaps = Gaps.of(given, [part.known for part in parts])
                 given = self._filled(given, parts)
                 self._measure_beside(given, parts)
-            self._names = names
+            self._names = names | {"y": given.names}
             # others may be set after the fit
             self._given = params | {"regressor": self.regressor and clone(regressor)}
             self._measure(given, parts)
@@ -165,6 +165,7 @@ class BaseForecaster(BaseEstimator):
                 raise ValueError(
                     f"warm_start=True must keep {what}, with which it is trained, {was}, got {now}"
                 )
+        self._check_names_of(given, "warm_start=True: ")
         self._check_beside(given[0], names, "warm_start=True: ")
 
     def _check_beside(
@@ -485,6 +486,15 @@ class BaseForecaster(BaseEstimator):
             ]
             raise ValueError(
                 f"{given.name(0)} must have shape {shapes[0]}, as in fit, got shape {shapes[1]}"
+            )
+        self._check_names_of(given)
+
+    def _check_names_of(self, given: Panel, why: str = "") -> None:
+        """Check that columns have the names that those of `fit` had, where both have some."""
+        now, was = given.names, self._names["y"]
+        if now is not None and was is not None and now != was:
+            raise ValueError(
+                f"{why}{given.name(0)} must have the columns {was}, as in fit, got {now}"
             )
 
     def _within_horizon(self, steps: int | None) -> int:

@@ -132,9 +132,9 @@ def from_tensors(
         else:
             checks.kept_array(name, array)
         setattr(model, name, array.copy())
-    model._names = config["names"]
-    sizes = {"X": features, "X_past": past, "static": fixed}
-    if not isinstance(model._names, dict) or set(model._names) != set(sizes):
+    model._names = {"y": None} | config["names"]  # which files of before don't have
+    sizes = {"y": K, "X": features, "X_past": past, "static": fixed}
+    if set(model._names) != set(sizes):
         raise ValueError(f"names must be those of {', '.join(sizes)}")
     for name, own in model._names.items():
         if own is None:

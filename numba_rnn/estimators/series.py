@@ -83,12 +83,15 @@ class Panel:
         Whether each had columns.
     targets : int
         How many: 1 where they had none.
+    names : list of str or None
+        Of the columns, where they were in frames.
     """
 
     series: list[Series]
     listed: bool
     wide: bool = False
     targets: int = 1
+    names: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.series)
@@ -445,31 +448,33 @@ def panel(
     """
     if not checks.is_list_of_series(y):
         rows = statics(static, 1, listed=False)
-        columns, wide = one("y", y, ("X", X), ("X_past", X_past), rows[0], gaps, goes_on)
-        return Panel(columns, False, wide, len(columns))
+        own, wide = one("y", y, ("X", X), ("X_past", X_past), rows[0], gaps, goes_on)
+        return Panel(own, False, wide, len(own), columns("y", y) if wide else None)
     xs, pasts = _list_beside("X", X, len(y)), _list_beside("X_past", X_past, len(y))
     rows = statics(static, len(y), listed=True)
     found, wides = [], []
     for k in range(len(y)):
-        columns, wide = one(
+        own, wide = one(
             f"y[{k}]", y[k], (f"X[{k}]", xs[k]), (f"X_past[{k}]", pasts[k]), rows[k], gaps, goes_on
         )
-        found.append(columns)
+        found.append(own)
         wides.append(wide)
-        if (wide, len(columns)) != (wides[0], len(found[0])):
+        if (wide, len(own)) != (wides[0], len(found[0])):
             raise ValueError(
                 f"y[{k}] must have the columns that y[0] has, {_shape(found[0], wides[0])}, got "
-                f"{_shape(columns, wide)}"
+                f"{_shape(own, wide)}"
             )
         for name, width, first in (
-            ("X", columns[0].x.shape[1], found[0][0].x.shape[1]),
-            ("X_past", columns[0].read.shape[1], found[0][0].read.shape[1]),
+            ("X", own[0].x.shape[1], found[0][0].x.shape[1]),
+            ("X_past", own[0].read.shape[1], found[0][0].read.shape[1]),
         ):
             if width != first:
                 raise ValueError(
                     f"{name}[{k}] must have {first} columns as {name}[0] has, got {width}"
                 )
-    return Panel([column for columns in found for column in columns], True, wides[0], len(found[0]))
+    names = columns("y", y) if wides[0] else None
+    flat = [column for own in found for column in own]
+    return Panel(flat, True, wides[0], len(found[0]), names)
 
 
 def _shape(columns: list[Series], wide: bool) -> str:
