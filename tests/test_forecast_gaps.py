@@ -310,6 +310,41 @@ def test_a_series_without_values_beside_others():
         both().fit([Y, np.full(60, NAN)])
 
 
+LATE = [walk(120), holes(1e3 * walk(120, 1), range(97))]  # begins among the values held back
+
+
+@pytest.mark.parametrize("linear", [True, False])
+def test_a_series_that_begins_among_the_values_held_back(linear):
+    options = {"linear": linear, "window": 8, "early_stopping": True}
+    model = small(**options).fit(LATE)
+    alone = small(**options).fit(LATE[:1])
+    assert model.residuals_.shape == alone.residuals_.shape  # of that series there are none
+    assert np.isfinite(model.residuals_).all() and np.isfinite(model.predict()).all()
+    assert all(np.isfinite(model.predict_interval(coverage=0.5)).ravel())
+    assert np.isfinite(model.predict(y=LATE)).all()
+    assert small(**options).backtest(LATE, 5).truth.shape == (2, 5, 3)
+    assert scaling.measured(np.full(9, NAN), 5, [1]) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_a_refusal_after_the_training_changes_nothing(fitted, monkeypatch):
+    def refuse(*_):
+        raise ValueError("too late")
+
+    model = small(warm_start=True)
+    if fitted:
+        model.fit(Y)
+        forecast, curve = model.predict(), list(model.loss_curve_)
+    before = dict(vars(model))
+    monkeypatch.setattr(RNNForecaster, "_look_back", refuse)
+    with pytest.raises(ValueError, match="too late"):
+        model.fit(2 * Y)
+    assert vars(model).keys() == before.keys() and hasattr(model, "regressor_") == fitted
+    if fitted:
+        assert_same_bits(model.predict(), forecast)
+        assert model.loss_curve_ == curve
+
+
 def test_it_learns_what_a_gap_means():
     """Sensors fail before a drop: the indicator says what the carried value doesn't."""
     rng = np.random.default_rng(0)

@@ -7,6 +7,7 @@ T values of each that a forecast reads, F columns of X, P of X_past, S static on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -62,6 +63,9 @@ class BaseForecaster(BaseEstimator):
         to_fit = component.to_fit(regressor, params)
         plan, parts = self._planned(given)
         features = given[0].x.shape[1]
+        before = dict(vars(self))
+        if self.warm_start and self.__sklearn_is_fitted__():
+            before["regressor_"] = deepcopy(self.regressor_)  # whose weights are trained in place
         with all_or_nothing(self):
             self._asked = clone(regressor)
             if self.warm_start and self.__sklearn_is_fitted__():
@@ -100,11 +104,16 @@ class BaseForecaster(BaseEstimator):
                     many, self.y_mean_, self.y_scale_, parts
                 )
         try:
-            # Beside a linear path a network that has learned little counts little.
-            training.run(inputs, targets, quiet=plan.linear)
-        finally:
-            self.regressor_._take_down(training)
-        self._look_back(many, parts)
+            try:
+                # Beside a linear path a network that has learned little counts little.
+                training.run(inputs, targets, quiet=plan.linear)
+            finally:
+                self.regressor_._take_down(training)
+            self._look_back(many, parts)
+        except (TypeError, ValueError):  # other errors leave what was learnt
+            vars(self).clear()
+            vars(self).update(before)
+            raise
         return self
 
     def _filled(self, given: Panel, parts: list[Parts] | None = None) -> Panel:
@@ -279,6 +288,9 @@ class BaseForecaster(BaseEstimator):
             # a constant says nothing of how far others may be from their forecast
             if self.y_scale_.any():
                 columns = columns[self.y_scale_[columns] > 0]
+            # nothing is forecast of a series before its first value
+            begun = [k for k in columns if not np.isnan(many[k].truth[: parts[k].known]).all()]
+            columns = np.array(begun, int)
             held = len(many[i].values) - parts[i].known
             if len(columns) and parts[i].known >= tail and held >= h:
                 found += earlier._from_each(many, i, parts[i].known, columns)

@@ -14,8 +14,11 @@ def measured(truth: np.ndarray, seen: int, lags: list[int]) -> tuple[float, floa
 
     The unit of a series that changes only after them has to come from there; the network, which
     sees a constant, learns nothing from it. NaN is a missing value, and so is what it differs from.
+    Both are 0 where all values are missing.
     """
     values = truth[~np.isnan(truth)]
+    if not len(values):
+        return 0.0, 0.0
     found = [_known(difference(part, lags)) for part in (truth[:seen], truth)]
     if not len(found[1]):  # too short to be differenced: only its unit is known
         return 0.0, float(spread(values[:, None])[1][0])
