@@ -265,10 +265,17 @@ class RNNForecaster(BaseForecaster):
     def _update(
         self, y: pd.Series, X: pd.DataFrame | None = None, update_params: bool = True
     ) -> Self:
+        try:
+            self._learn_or_follow(y, X, update_params)
+        finally:  # sktime has set the cutoff to the end of y, whether or not that is the end
+            self._set_cutoff_from_y(self._known[0])
+        return self
+
+    def _learn_or_follow(self, y: pd.Series, X: pd.DataFrame | None, update_params: bool) -> None:
         known, beside = self._known
         y = y[y.index > known.index[-1]]  # what was seen may come again
         if len(y) == 0:
-            return self
+            return
         known = pd.concat([known, y])
         if X is not None:
             X = X.loc[y.index]
@@ -276,9 +283,8 @@ class RNNForecaster(BaseForecaster):
         if update_params:
             self._refit(clone(self.model_), known, beside)
         else:
-            self.model_.update(y.to_numpy(), None if X is None else X.to_numpy())
+            self.model_.update(y, X)
             self._known = known, beside
-        return self
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:

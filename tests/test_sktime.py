@@ -183,12 +183,37 @@ def test_updates():
         )
 
 
+@pytest.mark.parametrize("kind", ["periods", "dates", "integers"])
+def test_updates_that_leave_something_out_are_refused(kind):
+    y = SERIES.copy()
+    if kind == "dates":
+        y.index = SERIES.index.to_timestamp(freq="M")
+    elif kind == "integers":
+        y.index = pd.RangeIndex(72)
+    model = RNNForecaster(horizon=3, **QUICK).fit(y[:60])
+    expected = model.predict(fh=[1, 2, 3])
+    for update_params in (True, False):
+        with pytest.raises(ValueError, match="the index of y must"):
+            model.update(y[63:66], update_params=update_params)
+        assert model.cutoff[0] == y.index[59]
+        pd.testing.assert_series_equal(model.predict(fh=[1, 2, 3]), expected)
+        model.update(y[50:55], update_params=update_params)  # known already
+        assert model.cutoff[0] == y.index[59]
+        pd.testing.assert_series_equal(model.predict(fh=[1, 2, 3]), expected)
+    model.update(y[58:63], update_params=False)
+    assert model.cutoff[0] == y.index[62] and model.predict(fh=[1]).index[0] == y.index[63]
+
+
 def test_dates_without_freq():
     y = SERIES.copy()
     y.index = pd.DatetimeIndex(SERIES.index.to_timestamp().to_numpy())
     model = RNNForecaster(horizon=3, **QUICK).fit(y.asfreq("MS"))
     model.update(y[-1:].asfreq("MS"), update_params=False)
     assert model.predict(fh=[1]).index[0] == pd.Timestamp("2021-01-01")
+    for update_params in (True, False):
+        model = RNNForecaster(horizon=3, **QUICK).fit(y[:-1].asfreq("MS"))
+        model.update(y[-1:], update_params=update_params)  # one date, whose step none can tell
+        assert model.predict(fh=[1]).index[0] == pd.Timestamp("2021-01-01")
 
 
 def test_parameters_of_forecasters():
