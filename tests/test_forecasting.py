@@ -1038,6 +1038,40 @@ def test_a_network_goes_on_with_other_series():
         model.fit(np.stack([other, other], axis=1))
 
 
+def monthly(n, seed=0, freq="MS"):
+    return pd.Series(walk(n, seed), pd.date_range("2015-01-01", periods=n, freq=freq))
+
+
+def test_a_warm_start_keeps_what_was_chosen_by_default(tmp_path):
+    """Of another length it would have chosen another window, season or strategy."""
+    quick = {"hidden_size": 3, "max_iter": 2, "n_iter_no_change": np.inf, "random_state": 0}
+    for first, *others in (
+        (walk(80), walk(54), walk(200)),
+        (walk(30), walk(80)),
+        (monthly(80), monthly(56), walk(60)),
+        (monthly(30), monthly(80)),  # too short for a season
+    ):
+        model = forecaster(6, warm_start=True, **quick).fit(first)
+        nr.save(model, tmp_path / "model")
+        for again in (model, nr.load(tmp_path / "model")):
+            plan = again._plan
+            for other in others:
+                assert again.fit(other)._plan == plan
+    # what is said now, or was said, is not kept
+    model = forecaster(6, warm_start=True, **quick).fit(monthly(80))
+    with pytest.raises(ValueError, match=r"must keep window.* \(24, 6\), got \(9, 6\)"):
+        model.set_params(window=9).fit(monthly(56))
+    said = forecaster(6, warm_start=True, window=9, **quick).fit(walk(80))
+    with pytest.raises(ValueError, match=r"must keep window.* \(9, 6\), got \(24, 6\)"):
+        said.set_params(window=None).fit(walk(80))
+
+
+def test_a_warm_start_keeps_no_season_that_is_none():
+    model = forecaster(3, warm_start=True, max_iter=2, n_iter_no_change=np.inf).fit(monthly(80))
+    with pytest.raises(ValueError, match=r"must keep season and difference.*\[12\], got \[7\]"):
+        model.fit(monthly(80, freq="D"))
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_parameters_set_after_a_fit_wait_for_the_next_one(strategy, tmp_path):
     model = small(strategy=strategy, difference=1).fit(walk())

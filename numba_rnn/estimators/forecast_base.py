@@ -126,11 +126,13 @@ class BaseForecaster(BaseEstimator):
         regressor = component.given(self.regressor)
         names = ("early_stopping", "validation_fraction")
         params = self.get_params(deep=False) | {name: getattr(regressor, name) for name in names}
+        seasons = {one.form.season for one in given}
+        own = seasons.pop() if len(seasons) == 1 else None
+        if self.warm_start and not folds and self.__sklearn_is_fitted__():
+            params |= self._kept(params, own)
         features = given[0].x.shape[1]
         held = folds * self.horizon if folds else 0
         lengths = [max(len(one) - held, 0) for one in given]
-        seasons = {one.form.season for one in given}
-        own = seasons.pop() if len(seasons) == 1 else None
         plan = resolve(params, lengths, own, features)
         if features and plan.window < plan.at_once:
             raise ValueError(
@@ -161,6 +163,22 @@ class BaseForecaster(BaseEstimator):
                 f"{sum(part.windows for part in each)} windows"
             )
         return plan, parts
+
+    def _kept(self, params: dict[str, Any], own: int | None) -> dict[str, Any]:
+        """Return what a warm start keeps of the last fit: what neither was nor is said.
+
+        A season is kept unless the index of the series has another one.
+        """
+        by_default = {"window": None, "season": None, "difference_season": None, "strategy": "auto"}
+        unsaid = [
+            name
+            for name, auto in by_default.items()
+            if params[name] == auto and self._given[name] == auto
+        ]
+        plan = self._plan
+        if "season" in unsaid and plan.season > 1 and own not in (None, plan.season):
+            unsaid = [name for name in unsaid if "season" not in name]
+        return {name: getattr(plan, name) for name in unsaid}
 
     def _check_going_on(self, plan: Plan, given: Panel, names: dict[str, list[str] | None]) -> None:
         """Check that a network, and the scaling that it knows, can be trained further."""

@@ -101,8 +101,9 @@ class RNNForecaster(BaseForecaster):
     warm_start : bool, default=False
         Whether `fit` goes on with the network of the last one, on the same or on other series. They
         are scaled anew, and X, X_past and static as they were, with the same columns; the linear
-        path is fitted anew. This, what follows and missing are the forecaster's to say: the
-        regressor must leave them at their defaults.
+        path is fitted anew. The window, season, difference_season and strategy that were chosen by
+        default stay. This, what follows and missing are the forecaster's to say: the regressor must
+        leave them at their defaults.
     random_state : int, RandomState instance or None, default=None
         Of the regressor.
     verbose : int, default=0
