@@ -1565,6 +1565,42 @@ def test_what_is_known_beside_trading_days():
         model.fit(y[:95], x[1:96])
 
 
+def test_trading_days_of_what_is_known_are_those_of_the_series():
+    days = pd.DatetimeIndex(TRADING.to_numpy())
+    y, x = pd.Series(walk(110), days), pd.DataFrame({"a": np.arange(110.0)}, days)
+    model = small(season=None, difference_season=None).fit(y[:95], x[:95])
+    expected = model.predict(3, x[95:98])
+    assert_same_bits(model.predict(3, x[95:98].to_numpy()), expected)
+    for shift in (-366, -1, 3, 366):  # before, over a weekend, and much later
+        wrong = x[95:98].set_axis(x.index[95:98] + pd.Timedelta(days=shift))
+        with pytest.raises(ValueError, match=r"the index of X must go on after 2024-05-1.* days"):
+            model.predict(3, wrong)
+    assert len(model.predict(3, x[:98], y=y[:95])) == 3
+    with pytest.raises(ValueError, match="X must have the index of its series"):
+        model.predict(3, x[5:103], y=y[:95])
+    with pytest.raises(ValueError, match="the index of X must go on after"):
+        model.predict(3, pd.concat([x[:95], x[:3]]), y=y[:95])
+    listed = small(season=None, difference_season=None).fit([y[:95]], [x[:95]])
+    with pytest.raises(ValueError, match=r"the index of X\[0\] must go on after"):
+        listed.predict(3, [x[:3]])
+
+
+def test_trading_days_go_on_without_a_leap():
+    days = pd.DatetimeIndex(TRADING.to_numpy())
+    model = small(season=None, difference_season=None).fit(pd.Series(walk(100), days[:100]))
+    last = model.predict(1).index[0]
+    for wrong in (
+        days[100:] + pd.Timedelta(days=7 * 74),
+        pd.bdate_range(last, periods=40)[::2],
+        pd.bdate_range(last, periods=30)[12:],
+    ):
+        with pytest.raises(ValueError, match="with working days, but for a few holidays, got"):
+            model.update(pd.Series(1.0, wrong))
+    assert model.predict(1).index[0] == last
+    closed = pd.bdate_range(last, periods=30)[6:]  # a week of holidays, and a day
+    model.update(pd.Series(1.0, closed[:1])).update(pd.Series(1.0, closed[1:]))
+
+
 def test_days_with_larger_gaps_are_no_trading_days():
     days = pd.DatetimeIndex(TRADING.to_numpy())
     for index in (days[::2], days.delete(np.arange(10, 30)), days[::-1]):

@@ -447,10 +447,10 @@ class BaseForecaster(BaseEstimator):
         found = []
         for i, (given, form, (n, before)) in enumerate(zip(X, forms, known, strict=True)):
             name = f"X[{i}]" if listed else "X"
-            # of the trading days to come only those who trade know which are holidays
-            index = None if form.last is None or form.trading else form.index(rows)
-            if before is not None:
-                index = None if form.trading else before.append(index)
+            own = series.index_of(given)
+            index = form.ahead(name, rows, None if own is None else own[n:])
+            if before is not None and index is not None:
+                index = before.append(index)
             gaps = self._gaps is not None
             table = series.table(name, given, n + steps, index, most=n + rows, gaps=gaps)
             if table.shape[1] != features:

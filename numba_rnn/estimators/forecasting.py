@@ -340,7 +340,8 @@ class RNNForecaster(BaseForecaster):
             What is known beside them, if it was in `fit`. With ``strategy="direct"`` the network
             reads X of as many whole horizons as the steps begin: X may have rows up to there, and
             where it ends before, its last row stands for what is missing. With y it begins with the
-            rows of y.
+            rows of y. An index of pandas must be that of these steps; after trading days it is of
+            days to come, without some holidays.
         y : array_like, pandas or polars Series, or a list of such, optional
             Other series, or newer values, that the forecast follows instead of those of `fit`.
             Nothing is learnt from them; each is scaled by itself, and the linear path is that of
@@ -495,7 +496,8 @@ class RNNForecaster(BaseForecaster):
         ----------
         y : array_like, pandas or polars Series, or a list of such
             The values that follow those of `fit`, or of the last update, of every series. An index
-            of pandas must go on where the last one ends.
+            of pandas must go on where the last one ends; of trading days a tenth may be left out,
+            and seven beside them.
         X, X_past : array_like or frame, or a list of such, optional
             As in `fit`, of these steps.
 

@@ -198,12 +198,7 @@ class Form:
         if self.last is None or steps == 0:
             return self
         if own is not None and self.trading:
-            there = _is_trading(own) and str(own.tz) == str(self.last.tz)
-            if not there or own[0] <= self.last[-1]:
-                raise ValueError(
-                    f"the index of {name} must go on after {self.last[-1]} with working days, got "
-                    f"{own[0]} to {own[-1]}"
-                )
+            self._check_trading(name, own)
             last = type(own)(own[-1:], freq="B", name=self.last.name)
             return replace(self, last=last)
         index = self.index(steps)
@@ -214,6 +209,36 @@ class Form:
             )
         last, beyond, _ = _last(name, index)
         return Form(last, self.name, beyond, self.trading)
+
+    def ahead(self, name: str, steps: int, own: Any) -> Any:
+        """Return the index that what is known of the next steps must have, None where any does.
+
+        Parameters
+        ----------
+        name : str
+        steps : int
+        own : pandas.Index or None
+            That which it has: only those who trade know which of the days to come are holidays.
+        """
+        if self.last is None or (self.trading and own is None):
+            return None
+        if not self.trading:
+            return self.index(steps)
+        if len(own):
+            self._check_trading(name, own)
+        return own
+
+    def _check_trading(self, name: str, own: Any) -> None:
+        """Check that an index goes on with working days, of which only a few are left out."""
+        right = _is_trading(own) and str(own.tz) == str(self.last.tz) and own[0] > self.last[-1]
+        if right:
+            days = _working_days(self.last[-1], own[-1]) - 1
+            right = len(own) >= TRADED * days - CLOSED
+        if not right:
+            raise ValueError(
+                f"the index of {name} must go on after {self.last[-1]} with working days, but for "
+                f"a few holidays, got {len(own)} from {own[0]} to {own[-1]}"
+            )
 
     # --- for files ------------------------------------------------------------------------------
 
@@ -677,6 +702,7 @@ def _same(own: Any, index: Any) -> bool:
 
 
 TRADED = 0.9  # of all working days that an index has to have, the others being holidays
+CLOSED = 7  # working days that may be left out beside them where an index goes on
 
 
 def _is_trading(index: Any) -> bool:
@@ -696,9 +722,13 @@ def _traded(index: Any) -> bool:
     """Whether an index is of working days without a few."""
     if not _is_trading(index):
         return False
-    wall = index.tz_localize(None).normalize()
-    end = np.datetime64(wall[-1], "D") + 1
-    return len(index) >= TRADED * np.busday_count(np.datetime64(wall[0], "D"), end)
+    return len(index) >= TRADED * _working_days(index[0], index[-1])
+
+
+def _working_days(first: Any, last: Any) -> int:
+    """Return how many there are from one date to another, both counted."""
+    begin, end = (np.datetime64(stamp.date(), "D") for stamp in (first, last))
+    return int(np.busday_count(begin, end + 1))
 
 
 def _last(name: str, index: Any) -> tuple[Any, int, bool]:
