@@ -258,6 +258,24 @@ def test_update_goes_on_from_the_last_value():
     assert np.isfinite(model.predict(X=X[53:56])).all()
 
 
+@pytest.mark.parametrize("linear", [True, False])
+def test_update_fills_by_the_last_season_as_fit_does(linear, tmp_path):
+    """Also where the network alone reads less than a season."""
+    t = np.arange(60)
+    y = holes(0.5 * t + np.resize(walk(12), 60), [49, 50, 53, 58])
+    options = {"window": 4, "season": 12, "difference_season": False, "linear": linear}
+    model, whole = (small(**options).fit(y[:n]) for n in (49, 60))
+    model.update(y[49:51]).update(y[51:])
+    np.testing.assert_allclose(model._values, whole._values[:, -model.tail_ :], rtol=1e-12)
+    nr.save(model, tmp_path / "model")
+    assert_same_bits(nr.load(tmp_path / "model").predict(), model.predict())
+    config, tensors = model._to_tensors()
+    del config["plan"]["missing"]  # a file of before
+    if linear:  # which kept as much as now
+        assert RNNForecaster._from_tensors(config, tensors)._plan == model._plan
+    assert small(**options | {"missing": "error"}).fit(Y).tail_ == (16 if linear else 4)
+
+
 @pytest.mark.parametrize("strategy", ["recursive", "direct"])
 def test_forecasts_after_a_gap(strategy):
     """What is forecast is no gap, so that only what was known is marked."""

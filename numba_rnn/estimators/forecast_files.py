@@ -177,7 +177,7 @@ def _plain(value: Any) -> Any:
 
 def _plan_of(config: dict[str, Any], params: dict[str, Any], kept: int) -> Plan:
     """Return the plan in a file, which must be one that the parameters lead to."""
-    plan = Plan(**config)
+    plan = Plan(**{"missing": params["missing"]} | config)  # which files of before don't have
     for name in ("window", "horizon", "season"):
         validation.positive_int(name, getattr(plan, name))
     for name in ("difference_season", "linear"):

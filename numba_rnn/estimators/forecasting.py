@@ -118,7 +118,8 @@ class RNNForecaster(BaseForecaster):
     loss_curve_, validation_scores_, validation_losses_, best_loss_, n_iter_, rnn_, head_
         Its attributes.
     tail_ : int
-        Values of a series that a forecast reads: the window, and what differences need.
+        Values of a series that are kept for a forecast: the window, what differences need, and with
+        missing="forward" what gaps in later values are filled from.
     network_share_, naive_share_ : float
         How much the network counts, and the last season repeated; the linear path has the rest.
     coefficients_ : ndarray of float64, shape (views, 1 + n_series, window + 2 (F + S) + 1)
@@ -315,7 +316,7 @@ class RNNForecaster(BaseForecaster):
 
     @property
     def tail_(self) -> int:
-        """How many values of a series a forecast reads, the window and what differences need."""
+        """How many values of a series are kept for a forecast, and for filling later gaps."""
         check_is_fitted(self)
         return self._plan.tail
 

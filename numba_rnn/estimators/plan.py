@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import validation
@@ -30,6 +30,7 @@ class Plan:
     difference_season : bool
     strategy : {"recursive", "direct"}
     linear : bool
+    missing : {"error", "forward"}
     """
 
     window: int
@@ -39,6 +40,7 @@ class Plan:
     difference: int
     strategy: str
     linear: bool
+    missing: str
 
     @property
     def lags(self) -> list[int]:
@@ -57,9 +59,13 @@ class Plan:
 
     @property
     def tail(self) -> int:
-        """Values that a forecast needs."""
-        of_lines = self.window + (self.season if self.season > 1 else 0)
-        return max(self.shortest, of_lines) if self.linear else self.shortest
+        """Values that a forecast needs, or the filling of gaps that come after them."""
+        needed, season = self.shortest, self.season if self.season > 1 else 0
+        if self.linear:
+            needed = max(needed, self.window + season)
+        if season and self.missing == "forward":  # the last change from season to season
+            needed = max(needed, season + 1)
+        return needed
 
 
 @dataclass(frozen=True)
@@ -142,14 +148,14 @@ def resolve(params: dict[str, Any], lengths: Sequence[int], own: int | None, fea
         if features and strategy == "direct":  # which sees all of the future X
             window = max(window, horizon)
         window = max(1, min(window, (typical - season - int(times)) // 2))
-    plan = Plan(window, horizon, season, seasonal, int(times), "direct", linear)
+    plan = Plan(window, horizon, season, seasonal, int(times), "direct", linear, params["missing"])
     if strategy == "auto":
         fraction = params["calibration_fraction"]
         enough = any(
             known(plan, n, fraction) - plan.shortest - horizon + 1 >= FEWEST for n in lengths
         )
         strategy = "direct" if enough and not (features and window < horizon) else "recursive"
-    return Plan(window, horizon, season, seasonal, int(times), strategy, linear)
+    return replace(plan, strategy=strategy)
 
 
 def known(plan: Plan, n: int, fraction: Any) -> int:
