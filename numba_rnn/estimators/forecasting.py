@@ -97,7 +97,8 @@ class RNNForecaster(BaseForecaster):
         held back, or the last fifth where none are; else that share of the windows before them. No
         window that is trained on has a target in common with them. Where there aren't two of them,
         the training loss says when to stop. ``standardize`` says whether each differenced series,
-        and each column of X, is scaled by what was trained on; the linear path always scales.
+        and each column of X, is scaled by what was trained on; the linear path always scales the
+        series, and has X as the network has it.
     warm_start : bool, default=False
         Whether `fit` goes on with the network of the last one, on the same or on other series. They
         are scaled anew, and X, X_past and static as they were, with the same columns; the linear
