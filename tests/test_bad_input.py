@@ -102,7 +102,9 @@ def test_sizes(make, name, value, exception):
         ("rng", "seed", TypeError, ["Generator", "seed"]),
         ("rng", np.random.RandomState(0), TypeError, ["Generator"]),
     ],
-    ids=repr,
+    ids=lambda value: (
+        type(value).__name__ if isinstance(value, np.random.RandomState) else repr(value)
+    ),
 )
 def test_options(option, value, exception, words):
     makers = {"rnn": lambda **o: nr.RNN(I, H, 2, **o)}
