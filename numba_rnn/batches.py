@@ -36,7 +36,7 @@ def _padded(steps: int, batch: int, batch_first: bool, content: bytes | None) ->
     if content is None:
         full, place = np.full(batch, steps, np.int64), np.arange(batch, dtype=np.int64)
         return Layout(steps * batch, step_row, batch_row, full, place)
-    lengths = np.frombuffer(content, np.int64)
+    lengths = np.frombuffer(content, np.int64).copy()  # kernels are made for writable arrays
     validation.lengths_fit("lengths", lengths, batch, steps, zero_allowed=True)
     return Layout(steps * batch, step_row, batch_row, lengths)
 
