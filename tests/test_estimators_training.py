@@ -288,7 +288,7 @@ def test_lbfgs_ends_where_the_gradient_is_small():
     model.fit(LIST, Y)
     assert model.n_iter_ < 2000
     (net,) = model._networks(model._objective())
-    x = model._scaled(SERIES)
+    x = model._reading().read(SERIES)
     target = model._scaled_target(Y[:, None])
     ((_, _, grad),) = net.gradients(x, target, x.batches(30)[0], None)
     grad += np.where(net.decayed, net.weights, 0) / 30  # of the penalty

@@ -748,11 +748,11 @@ def test_members_stay_as_many_in_partial_fit():
 
 def test_a_quiet_training():
     model = RNNRegressor(4, max_iter=2, random_state=0)
-    trainings, x, target = model._begin(LIST, Y)
+    trainings, data = model._begin(LIST, Y)
     with pytest.warns(sklearn.exceptions.ConvergenceWarning):
-        trainings.run(x, target)
-    trainings, x, target = model._begin(LIST, Y)
-    trainings.run(x, target, quiet=True)  # warnings are errors here
+        trainings.run(data)
+    trainings, data = model._begin(LIST, Y)
+    trainings.run(data, quiet=True)  # warnings are errors here
     assert trainings.trainings[0].history.n_iter == 2
 
 

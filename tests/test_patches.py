@@ -77,14 +77,14 @@ def test_early_stopping_with_steps_of_series_of_one_step():
     X = [x[:1] for x in LIST]
     y = [1e3 * k * np.ones(1) for k in range(30)]
     model = RNNRegressor(**QUICK, early_stopping=True, shuffle=False, solver="lbfgs")
-    begun, x, target = model._begin(X, y)
+    begun, data = model._begin(X, y)
     (training,) = begun.trainings
     seen = []
     training._lbfgs = lambda *data: seen.append(data) or True
-    training.run(x, target)
-    ((some, found, _),) = seen
-    np.testing.assert_array_equal(some.starts, training.only)
-    assert len(found) == 30
+    training.run(data)
+    ((some,),) = seen
+    np.testing.assert_array_equal(some.x.starts, training.only)
+    assert len(some.target) == 30
 
 
 @pytest.mark.parametrize("patch", [0, -1, 2.0, "all", True])
@@ -127,13 +127,13 @@ def test_long_series_are_learned_with_the_defaults():
 
 def test_predictions_are_the_mean_of_the_members():
     model = RNNRegressor(**QUICK, n_members=3).fit(LIST, Y)
-    x = model._scaled(model._series(LIST, reset=False))
+    x = model._reading().read(model._series(LIST, reset=False))
     each = [network.predict(x)[:, 0] for network in model._networks()]
     assert np.std(each, axis=0).min() > 0
     expected = np.mean(each, axis=0) * model.y_scale_ + model.y_mean_
     np.testing.assert_allclose(model.predict(LIST), expected, rtol=1e-5, atol=1e-6)
     labels = RNNClassifier(**QUICK, n_members=3).fit(LIST, LABELS)
-    x = labels._scaled(labels._series(LIST, reset=False))
+    x = labels._reading().read(labels._series(LIST, reset=False))
     each = [softmax(network.predict(x), axis=1) for network in labels._networks()]
     proba = labels.predict_proba(LIST)
     np.testing.assert_allclose(proba, np.mean(each, axis=0), rtol=1e-5)
@@ -340,7 +340,7 @@ def test_stalls_are_counted_from_where_it_has_left():
     from numba_rnn.estimators.training import LEFT, Training
 
     model = RNNRegressor(**QUICK)
-    begun, _, _ = model._begin(LIST, Y)
+    begun, _ = model._begin(LIST, Y)
     training = begun.trainings[0]
     assert training.constant == pytest.approx(1, abs=0.01)
     training._show = lambda history: None

@@ -25,16 +25,18 @@ from ..rnn import RNN
 from . import blocks, checks, missing
 from .checkpoint import Checkpoint, digest
 from .checks import TargetForm
+from .examples import Data, Examples, exponent
 from .members import Trainings
 from .missing import Filling
 from .network import Network
 from .objectives import Loss
 from .patches import Patches
+from .reading import Reading
 from .sequences import Sequences, spread, units
 from .series import columns
 from .training import History, Settings, Training
 
-Validation = tuple[Sequences, np.ndarray, np.ndarray | None]  # series, targets and their weights
+Targets = tuple[Sequences, np.ndarray, np.ndarray | None]  # series, targets and their weights
 
 # What a file says of a network from before there were patches and members.
 ADDED: dict[str, Any] = {"patch": [1, 1], "members": [], "validation_losses": None}
@@ -217,16 +219,10 @@ class RNNEstimator(BaseEstimator):
                 raise ValueError(f"X must have the columns {own.tolist()}, as in fit, got {names}")
         return x
 
-    def _scaled(self, x: Sequences) -> Sequences:
-        """Return series as the network reads them: scaled, and cut into patches."""
-        dtype, rows, marks = self.rnn_.dtype, x.rows, None
-        if self.filling_ is not None:
-            rows, marks = self.filling_.fill(x)
-        rows = checks.in_dtype("X", (rows - self.x_mean_) / self.x_scale_, dtype)
-        if marks is not None and marks.shape[1]:
-            rows = np.concatenate((rows, marks.astype(dtype)), axis=1)
-        scaled = Sequences(rows, x.starts, x.lengths)
-        return Patches(self.patch_size_, self.patch_stride_).cut(scaled)
+    def _reading(self) -> Reading:
+        """How the network reads series."""
+        patches = Patches(self.patch_size_, self.patch_stride_)
+        return Reading(self.rnn_.dtype, self.filling_, self.x_mean_, self.x_scale_, patches)
 
     def _networks(self, loss: Loss | None = None) -> list[Network]:
         """Return the members, to predict, or with a loss to train."""
@@ -239,8 +235,8 @@ class RNNEstimator(BaseEstimator):
         if is_dask(X):  # of which the readouts alone have to fit into memory
             return blocks.tasks().readouts(self, X)
         x = self._series(X, reset=False)
-        scaled = self._scaled(x)
-        return [network.predict(scaled) for network in self._networks()], x
+        read = self._reading().read(x)
+        return [network.predict(read) for network in self._networks()], x
 
     def _score_weights(self, sample_weight: Any, x: Sequences) -> np.ndarray | None:
         """Return weights of the rows that are scored, (N,) or (R,)."""
@@ -342,9 +338,9 @@ class RNNEstimator(BaseEstimator):
             len(members_) before partial_fit or a warm start.
         """
         with all_or_nothing(self):
-            trainings, x, target = self._begin(X, y, sample_weight, validation_data)
+            trainings, data = self._begin(X, y, sample_weight, validation_data)
         try:
-            trainings.run(x, target)
+            trainings.run(data)
         finally:
             self._take_down(trainings)
         return self
@@ -355,7 +351,7 @@ class RNNEstimator(BaseEstimator):
         y: Any,
         sample_weight: Any = None,
         validation_data: tuple[Any, Any] | None = None,
-    ) -> tuple[Trainings, Sequences, np.ndarray]:
+    ) -> tuple[Trainings, Data]:
         """Make all ready for a training, and return what it is run on."""
         settings = checks.settings(self.get_params(deep=False))
         if self.early_stopping and self.validation_fraction is None and validation_data is None:
@@ -373,18 +369,22 @@ class RNNEstimator(BaseEstimator):
             seed = checkpoint.found[0]["seed"]
         rngs = [np.random.default_rng([*seed, k] if k else seed) for k in range(self.n_members)]
         self._build(rngs, going_on)
-        x, target = self._scaled(x), self._scaled_target(target)
-        if other is not None:
-            other = self._scaled(other[0]), self._scaled_target(other[1]), other[2]
+        data = self._examples(x, target, weights)
+        held_back = None if other is None else self._examples(*other)
         networks = self._networks(self._objective())
-        constant = self._loss_of_a_constant(networks[0], target, weights)
+        constant = self._loss_of_a_constant(networks[0], data)
         trainings = [
-            self._training(network, settings, rng, history, x, target, weights, other, constant)
+            self._training(network, settings, rng, history, data, held_back, constant)
             for network, rng, history in zip(networks, rngs, self._begun(going_on), strict=True)
         ]
-        made = Trainings(trainings, weights, checkpoint, seed, not going_on)
+        made = Trainings(trainings, checkpoint, seed, not going_on)
         self._go_on_with(rngs)
-        return made, x, target
+        return made, data
+
+    def _examples(self, x: Sequences, target: np.ndarray, weights: np.ndarray | None) -> Data:
+        """Return series and targets as the network meets them."""
+        read, target = self._reading().read(x), self._scaled_target(target)
+        return Examples(read, target, weights, self._form.steps, exponent(weights))
 
     def _training(
         self,
@@ -392,41 +392,32 @@ class RNNEstimator(BaseEstimator):
         settings: Settings,
         rng: np.random.Generator,
         history: History,
-        x: Sequences,
-        target: np.ndarray,
-        weights: np.ndarray | None,
-        other: Validation | None,
+        data: Data,
+        held_back: Data | None,
         constant: float,
     ) -> Training:
         """Make the training of a member ready."""
         only = None
-        if other is None and self.early_stopping:
-            only, held_back = self._split(target, len(x), rng)
-            series = x[held_back]
-            rows = series.index if self._form.steps else held_back
-            apart = None
-            if weights is not None:
-                apart = weights[rows]
-                rest = weights[x[only].index if self._form.steps else only]
-                for part, words in ((apart, "held back"), (rest, "trained on")):
-                    if not part.any():
-                        raise ValueError(
-                            f"class_weight must not be 0 for all labels that are {words} with "
-                            "early_stopping; give validation_data or another validation_fraction"
-                        )
-            other = series, target[rows], apart
+        if held_back is None and self.early_stopping:
+            only, places = self._split(data, rng)
+            held_back = data.some(places)
+            for part, words in ((held_back, "held back"), (data.some(only), "trained on")):
+                weights = part.targets[1]
+                if weights is not None and not weights.any():
+                    raise ValueError(
+                        f"class_weight must not be 0 for all labels that are {words} with "
+                        "early_stopping; give validation_data or another validation_fraction"
+                    )
         return Training(
             network, settings, rng, history,
-            None if other is None else self._validation(network, *other),
+            None if held_back is None else self._validation(network, held_back),
             early_stopping=self.early_stopping, constant=constant, only=only,
-            by_loss=other is not None and not self._is_scored(other[1], other[2]),
+            by_loss=held_back is not None and not self._is_scored(*held_back.targets),
         )  # fmt: skip
 
-    def _loss_of_a_constant(
-        self, network: Network, target: np.ndarray, weights: np.ndarray | None
-    ) -> float:
+    def _loss_of_a_constant(self, network: Network, data: Data) -> float:
         """Loss of a prediction that is the same for all; 0 where it is no number."""
-        found = []
+        found, (target, weights) = [], data.targets
         shares = None if weights is None else checks.shares(weights)
         with np.errstate(all="ignore"):
             for readout in self._constants(target, shares):
@@ -456,7 +447,7 @@ class RNNEstimator(BaseEstimator):
             if going_on:  # an epoch of the same training, where another fit would be a new one
                 histories = copy.deepcopy(self._histories)
                 states = self._optimizer_state or states
-            x, target = self._scaled(x), self._scaled_target(target)
+            data = self._examples(x, target, weights)
             trainings = []
             for network, rng, history, state in zip(
                 self._networks(self._objective()), rngs, histories, states, strict=True
@@ -464,11 +455,11 @@ class RNNEstimator(BaseEstimator):
                 trainings.append(Training(network, settings, rng, history))
                 if state is not None:
                     trainings[-1].resume_optimizer(state)
-            made = Trainings(trainings, weights, None, [], False)
+            made = Trainings(trainings, None, [], False)
             self._go_on_with(rngs)
         try:
             for training in trainings:
-                training.one_epoch(x, target, weights)
+                training.one_epoch(data)
         finally:
             self._take_down(made)
         return self
@@ -482,7 +473,7 @@ class RNNEstimator(BaseEstimator):
 
     def _take_in(
         self, X: Any, y: Any, sample_weight: Any, going_on: bool, **options: Any
-    ) -> tuple[Sequences, np.ndarray, np.ndarray | None]:
+    ) -> Targets:
         """Check X, y and weights, and measure them where this is no continuation.
 
         Series that weigh nothing, or have no target, are left out. Weights come as those of
@@ -522,7 +513,7 @@ class RNNEstimator(BaseEstimator):
             self.patch_size_, self.patch_stride_ = patches.size, patches.stride
         return x, target, self._target_weights(target, of_targets)
 
-    def _take_in_validation(self, data: Any) -> Validation:
+    def _take_in_validation(self, data: Any) -> Targets:
         """Check validation data, which must look like what is trained on."""
         if not isinstance(data, (tuple, list)) or len(data) != 2:
             raise TypeError(
@@ -598,15 +589,14 @@ class RNNEstimator(BaseEstimator):
             return not self._form.steps and self.truncation is None
         return self.bidirectional
 
-    def _split(
-        self, target: np.ndarray, series: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _split(self, data: Data, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return the places of the series to train on, and of those held back."""
+        series = len(data)
         train, held_back = train_test_split(
             np.arange(series),
             test_size=self.validation_fraction,
             random_state=int(rng.integers(2**31)),
-            stratify=target if self._stratified() else None,
+            stratify=data.targets[0] if self._stratified() else None,
         )
         if len(held_back) < 2:
             raise ValueError(
@@ -622,14 +612,13 @@ class RNNEstimator(BaseEstimator):
         """Whether the score tells predictions of these targets apart."""
         return True
 
-    def _validation(
-        self, network: Network, x: Sequences, target: np.ndarray, weights: np.ndarray | None
-    ) -> Callable[[], tuple[float, float]]:
+    def _validation(self, network: Network, data: Data) -> Callable[[], tuple[float, float]]:
         """Score and loss of a network on series that it isn't trained on."""
+        target, weights = data.targets
         shares = None if weights is None else checks.shares(weights)
 
         def judged() -> tuple[float, float]:
-            readout = network.predict(x)
+            readout = data.predict(network)
             if not np.isfinite(readout).all():
                 return -math.inf, math.inf
             score = self._score(target, readout, shares)
@@ -643,7 +632,7 @@ class RNNEstimator(BaseEstimator):
         x: Sequences,
         target: np.ndarray,
         weights: np.ndarray | None,
-        other: Validation | None,
+        other: Targets | None,
         going_on: bool,
     ) -> Checkpoint | None:
         if self.checkpoint is None:

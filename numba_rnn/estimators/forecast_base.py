@@ -100,13 +100,11 @@ class BaseForecaster(BaseEstimator):
             self._changes = self._naive_errors(many)
             with all_or_nothing(self.regressor_):
                 self.regressor_.set_params(**to_fit)
-                training, inputs, targets = self._network().begin(
-                    many, self.y_mean_, self.y_scale_, parts
-                )
+                training, data = self._network().begin(many, self.y_mean_, self.y_scale_, parts)
         try:
             try:
                 # Beside a linear path a network that has learned little counts little.
-                training.run(inputs, targets, quiet=plan.linear)
+                training.run(data, quiet=plan.linear)
             finally:
                 self.regressor_._take_down(training)
             self._look_back(many, parts)

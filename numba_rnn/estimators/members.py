@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from .checkpoint import Checkpoint
-from .sequences import Sequences
+from .examples import Data
 from .training import Training
 
 State = tuple[dict[str, Any], dict[str, np.ndarray]]
@@ -21,8 +21,6 @@ class Trainings:
     Parameters
     ----------
     trainings : list of Training
-    weights : ndarray, shape (N, 1) or (R, 1), or None
-        Of the targets.
     checkpoint : Checkpoint, optional
         Holds the states of all; what it has found is gone on from.
     seed : list of int
@@ -34,12 +32,11 @@ class Trainings:
     def __init__(
         self,
         trainings: list[Training],
-        weights: np.ndarray | None,
         checkpoint: Checkpoint | None,
         seed: list[int],
         are_new: bool,
     ) -> None:
-        self.trainings, self.weights, self.are_new = trainings, weights, are_new
+        self.trainings, self.are_new = trainings, are_new
         self._checkpoint, self._seed = checkpoint, seed
         self._states: list[State] = []
         if checkpoint is None:
@@ -70,13 +67,12 @@ class Trainings:
         if self._checkpoint is not None:
             self._checkpoint.release()
 
-    def run(self, x: Sequences, target: np.ndarray, *, quiet: bool = False) -> None:
+    def run(self, data: Data, *, quiet: bool = False) -> None:
         """Train all of them.
 
         Parameters
         ----------
-        x : Sequences
-        target : ndarray, shape (len(x), ...) or, for every step on its own, (R, ...)
+        data : Data
         quiet : bool
             Whether to leave out the ConvergenceWarning, where a network need not have learned.
 
@@ -95,7 +91,7 @@ class Trainings:
         said = []
         try:
             for training in self.trainings:
-                said.append(training.run(x, target, self.weights))
+                said.append(training.run(data))
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", UserWarning, stacklevel=3)
         finally:

@@ -71,6 +71,7 @@ class Network:
         batch: np.ndarray,
         truncation: int | None,
         weights: np.ndarray | None = None,
+        exponent: int = 0,
     ) -> Iterator[tuple[float, float, np.ndarray]]:
         """Loss and gradients of a batch: once, or chunk by chunk where steps are truncated.
 
@@ -85,16 +86,17 @@ class Network:
             are carried on from chunk to chunk. Without pooling each chunk has a loss of its own.
         weights : ndarray, shape (len(x), 1) or (R, 1), optional
             Of the targets; (len(x), K) or (R, K) where some of several are missing.
+        exponent : int
+            Of the power of two in which weights are counted.
 
         Yields
         ------
         value : float
         count : float
-            Targets that the value is the mean of, or what they weigh, in a unit that all batches
-            of these weights share.
+            Targets that the value is the mean of, or what they weigh.
         gradients : ndarray, shape (P,)
         """
-        series, exponent = x[batch], _exponent(weights)
+        series = x[batch]
         h = self._no_states(len(batch))
         passes = []
         for index, layout, is_last in series.chunks(truncation):
@@ -210,11 +212,6 @@ class Network:
         out = np.zeros_like(h_n)
         out[-D:] = grad if D == 1 else np.stack(np.split(grad, D, axis=1))
         return out
-
-
-def _exponent(weights: np.ndarray | None) -> int:
-    """Power of two by which weights can be divided, so that no sum overflows: that is exact."""
-    return 0 if weights is None else int(np.frexp(weights.max())[1])
 
 
 def _count(target: np.ndarray, weight: np.ndarray | None, exponent: int) -> float:

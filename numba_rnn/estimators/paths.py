@@ -16,6 +16,7 @@ import numpy as np
 
 from . import ridge
 from .differencing import difference, undo
+from .examples import Data
 from .members import Trainings
 from .plan import Parts, Plan
 from .sequences import Sequences, units
@@ -186,7 +187,7 @@ class NetworkPath:
         mean: np.ndarray,
         scale: np.ndarray,
         parts: Sequence[Parts],
-    ) -> tuple[Trainings, Sequences, np.ndarray]:
+    ) -> tuple[Trainings, Data]:
         """Make the regressor ready for the windows of series.
 
         It stops early by those that are for that, where there are two at least, which R² needs.

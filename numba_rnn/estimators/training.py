@@ -13,10 +13,9 @@ import numpy as np
 
 from .. import optim
 from ..extras import need
+from .examples import Data
 from .network import Network
-from .sequences import Sequences
 
-SERIES_AT_ONCE = 256  # of L-BFGS, whose gradient is one of all series
 LEFT = 0.95  # of the loss of a constant, below which a training has begun to learn
 SMALLEST, LARGEST, BATCHES = 16, 200, 16  # of "auto": so many batches an epoch, of such sizes
 PATIENCE, FACTOR = 5, 0.5  # of "plateau": epochs without a gain, and what the rate is scaled by
@@ -212,15 +211,12 @@ class Training:
             return False
         return self._stalled() or self.history.n_iter >= self.settings.max_iter
 
-    def run(self, x: Sequences, target: np.ndarray, weights: np.ndarray | None = None) -> str:
+    def run(self, data: Data) -> str:
         """Train until the loss or the validation score stalls, or to the last epoch.
 
         Parameters
         ----------
-        x : Sequences
-        target : ndarray, shape (len(x), ...) or, for every step on its own, (R, ...)
-        weights : ndarray, shape (len(x), 1) or (R, 1), optional
-            (len(x), K) or (R, K) where some of several targets are missing.
+        data : Data
 
         Returns
         -------
@@ -236,12 +232,10 @@ class Training:
         """
         go = self._lbfgs if self.settings.solver == "lbfgs" else self._epochs
         if self.only is not None:
-            if self.network.pooling is not None:  # or else they are found by their rows
-                target, weights = target[self.only], None if weights is None else weights[self.only]
-            x = x[self.only]
+            data = data.some(self.only)
         try:
-            with np.errstate(all="ignore"), self._progress(len(x)) as self._show:
-                converged = go(x, target, weights)
+            with np.errstate(all="ignore"), self._progress(len(data)) as self._show:
+                converged = go(data)
         except FloatingPointError:
             self._put_back()
             raise
@@ -250,14 +244,12 @@ class Training:
                 self.network.weights[:] = self.best
         return self._unfinished(converged)
 
-    def one_epoch(
-        self, x: Sequences, target: np.ndarray, weights: np.ndarray | None = None
-    ) -> None:
+    def one_epoch(self, data: Data) -> None:
         """Go once over the data, and once only."""
         self._show = _nothing
         with np.errstate(all="ignore"):
             try:
-                self._finish(self._epoch(x, target, weights))
+                self._finish(self._epoch(data))
                 self._log()
             except FloatingPointError:
                 self._put_back()
@@ -295,9 +287,9 @@ class Training:
         """Whether a loss is less than that of a constant, where one has any."""
         return self.constant <= 0 or loss <= LEFT * self.constant
 
-    def _epochs(self, x: Sequences, target: np.ndarray, weights: np.ndarray | None) -> bool:
+    def _epochs(self, data: Data) -> bool:
         while not self.finished:
-            self._finish(self._epoch(x, target, weights))
+            self._finish(self._epoch(data))
             self._log()
             if self.save is not None:
                 self.save(*self.state())
@@ -314,59 +306,37 @@ class Training:
             return settings.learning_rate_init * (1 + math.cos(math.pi * done)) / 2
         return settings.learning_rate_init * history.factor
 
-    def _epoch(self, x: Sequences, target: np.ndarray, weights: np.ndarray | None) -> float:
+    def _epoch(self, data: Data) -> float:
         """Change the weights batch by batch; return the mean loss."""
         settings, network = self.settings, self.network
-        size = settings.batch_size or auto_batch_size(len(x))
+        size = settings.batch_size or auto_batch_size(len(data))
         self._begun_with = network.weights.copy()
         self.optimizer.lr = self._rate()
         total, count = 0.0, 0.0
+        rng = self.rng if settings.shuffle else None
         network.rnn.train()
         try:
-            for batch in x.batches(size, self.rng if settings.shuffle else None):
-                for value, n, grads in network.gradients(
-                    x, target, batch, settings.truncation, weights
-                ):
-                    if n == 0:  # a chunk of steps of which none matters
-                        continue
-                    value += self._decay(grads, x[batch], batch, weights)
-                    self._check(value)
-                    if settings.clip_norm is not None:
-                        optim.clip_grad_norm(grads, settings.clip_norm)
-                    self.optimizer.step(grads)
-                    total += n * value
-                    count += n
+            for value, n, grads, mass in data.epoch(network, size, rng, settings.truncation):
+                value += self._decay(grads, mass)
+                self._check(value)
+                if settings.clip_norm is not None:
+                    optim.clip_grad_norm(grads, settings.clip_norm)
+                self.optimizer.step(grads)
+                total += n * value
+                count += n
         finally:
             network.rnn.eval()
         self._check(float(network.weights.sum()), "weights")
         return total / count
 
-    def _decay(
-        self,
-        grads: np.ndarray,
-        series: Sequences,
-        places: np.ndarray,
-        weights: np.ndarray | None,
-    ) -> float:
+    def _decay(self, grads: np.ndarray, mass: float) -> float:
         """Add the gradient of alpha / (2 · series) · |w|² over weights, not biases; return that.
 
-        Series count by what they weigh, where they weigh something: by the mean over their targets,
-        of which those that weigh nothing are not there.
+        Series count by what they weigh, which is their mass.
         """
         if self.settings.alpha == 0:
             return 0.0
-        if weights is None:
-            count = len(series)
-        else:
-            if self.network.pooling is not None:
-                own = weights[places]
-                total, known = own.sum(axis=1), np.count_nonzero(own, axis=1)
-            else:
-                own, starts = weights[series.index], np.cumsum(series.lengths) - series.lengths
-                total = np.add.reduceat(own.sum(axis=1), starts)
-                known = np.add.reduceat(np.count_nonzero(own, axis=1), starts)
-            count = float(np.sum(total / np.maximum(known, 1)))
-        factor = self.settings.alpha / count
+        factor = self.settings.alpha / mass
         w = np.where(self._decayed, self.network.weights, 0)
         grads += w.dtype.type(factor) * w
         return factor / 2 * float(np.sum(w.astype(np.float64) ** 2))
@@ -451,7 +421,7 @@ class Training:
 
     # --- L-BFGS ---------------------------------------------------------------------------------
 
-    def _lbfgs(self, x: Sequences, target: np.ndarray, weights: np.ndarray | None) -> bool:
+    def _lbfgs(self, data: Data) -> bool:
         """Minimise the loss of all series at once; an epoch is an iteration.
 
         Values and gradients are kept where they are to be saved, and where there are some from
@@ -461,7 +431,6 @@ class Training:
 
         network, known = self.network, list(self.evaluations)
         accepted = network.weights.copy()
-        batches = x.batches(SERIES_AT_ONCE)
         asked = 0
 
         def value_and_gradient(vector: np.ndarray) -> tuple[float, np.ndarray]:
@@ -471,16 +440,8 @@ class Training:
                 value, gradient = known[asked - 1]
                 return value, gradient.copy()
             network.weights[:] = vector
-            total, count = 0.0, 0.0
-            gradient = np.zeros_like(vector)
-            for batch in batches:
-                for value, n, grads in network.gradients(x, target, batch, None, weights):
-                    total += n * value
-                    count += n
-                    gradient += n * grads
-            gradient /= count
-            everything = np.arange(len(x))
-            value = total / count + self._decay(gradient, x, everything, weights)
+            value, _, gradient, mass = data.whole(network)
+            value += self._decay(gradient, mass)
             self._check(value)
             if self.save is not None:
                 self.evaluations.append((value, gradient.copy()))
