@@ -82,12 +82,6 @@ def all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
         raise
 
 
-def _of_array(array: np.ndarray) -> Sequences:
-    """Series of an array (N, T, F)."""
-    samples, steps, features = array.shape
-    return Sequences.of(array.reshape(-1, features), np.full(samples, steps))
-
-
 class RNNEstimator(BaseEstimator):
     """What classifier and regressor share."""
 
@@ -167,9 +161,10 @@ class RNNEstimator(BaseEstimator):
 
         With reset take down what it looks like.
         """
-        checks.in_memory("X", X)
         gaps = self.missing == "forward" if reset else self.filling_ is not None
         names, axes = columns("X", list(X)) if checks.is_list_of_series(X) else None, 0
+        if is_dask(X):
+            return self._blocks(X, gaps, reset=reset)
         X = checks.without_masks("X", X, gaps=gaps)
         if isinstance(X, Sequences):  # windows of a forecaster, which share their rows
             x = X
@@ -179,15 +174,8 @@ class RNNEstimator(BaseEstimator):
         elif (axes := len(checks.shape("X", X))) == 3:
             array = checks.array_3d("X", X, gaps=gaps)
             if reset and checks.looks_turned(array):
-                _, steps, features = array.shape
-                warnings.warn(
-                    f"X of shape {array.shape} is read as series of {steps} steps of {features} "
-                    "features each, and looks as if the last axis were time: then pass "
-                    "np.swapaxes(X, 1, 2). Where it is right, list(X) is read without a word",
-                    UserWarning,
-                    stacklevel=5,  # the caller of fit or partial_fit
-                )
-            x = _of_array(array)
+                warnings.warn(checks.turned(array.shape), UserWarning, stacklevel=5)
+            x = Sequences.of_array(array)
         elif axes > 3:
             raise ValueError(f"X must have {checks.FORMS}, got shape {checks.shape('X', X)}")
         elif reset or self._table:  # a column is a step, and there must be as many as at first
@@ -196,10 +184,10 @@ class RNNEstimator(BaseEstimator):
                 ensure_all_finite="allow-nan",
             )  # fmt: skip
             self._table = True
-            return _of_array((array if gaps else checks.complete("X", array))[:, :, None])
+            return Sequences.of_array((array if gaps else checks.complete("X", array))[:, :, None])
         else:
-            x = _of_array(checks.table("X", X, gaps=gaps))
-        features = x.rows.shape[1]
+            x = Sequences.of_array(checks.table("X", X, gaps=gaps))
+        features = x.features
         if reset:
             self._table, self.n_features_in_ = False, features
             self.__dict__.pop("feature_names_in_", None)
@@ -219,6 +207,26 @@ class RNNEstimator(BaseEstimator):
                 raise ValueError(f"X must have the columns {own.tolist()}, as in fit, got {names}")
         return x
 
+    def _blocks(self, X: Any, gaps: bool, *, reset: bool) -> Any:
+        """Return a Dask array as `Blocks`; with reset take down what it looks like."""
+        x = blocks.room("blocks").Blocks.of(X, gaps=gaps)
+        table = X.ndim == 2
+        if reset:
+            self._table, self.n_features_in_ = table, X.shape[-1]
+            self.__dict__.pop("feature_names_in_", None)
+            if not table and x.turned():
+                warnings.warn(checks.turned(X.shape), UserWarning, stacklevel=6)
+            return x
+        found, expected = x.features, len(self.x_mean_)
+        if table and self._table:
+            found, expected = X.shape[1], self.n_features_in_
+        if found != expected:
+            raise ValueError(
+                f"X has {found} features, but {type(self).__name__} is expecting {expected} "
+                "features as input."
+            )
+        return x
+
     def _reading(self) -> Reading:
         """How the network reads series."""
         patches = Patches(self.patch_size_, self.patch_stride_)
@@ -233,7 +241,7 @@ class RNNEstimator(BaseEstimator):
         """Return what each member reads of every series (N, K), or step (R, K), and the series."""
         check_is_fitted(self)
         if is_dask(X):  # of which the readouts alone have to fit into memory
-            return blocks.tasks().readouts(self, X)
+            return blocks.room("predictions").readouts(self, X)
         x = self._series(X, reset=False)
         read = self._reading().read(x)
         return [network.predict(read) for network in self._networks()], x
@@ -383,8 +391,16 @@ class RNNEstimator(BaseEstimator):
 
     def _examples(self, x: Sequences, target: np.ndarray, weights: np.ndarray | None) -> Data:
         """Return series and targets as the network meets them."""
-        read, target = self._reading().read(x), self._scaled_target(target)
-        return Examples(read, target, weights, self._form.steps, exponent(weights))
+        reading, steps, unit = self._reading(), self._form.steps, exponent(weights)
+        target = self._scaled_target(target)
+        if isinstance(x, Sequences):
+            return Examples(reading.read(x), target, weights, steps, unit)
+        if steps and self.truncation is not None:
+            raise ValueError(
+                "truncation must be None where a Dask array has targets of steps, since a batch of "
+                f"its blocks is one step of the solver, got {self.truncation}"
+            )
+        return blocks.room("fitting").examples(x, reading, target, weights, steps, unit)
 
     def _training(
         self,
@@ -485,6 +501,10 @@ class RNNEstimator(BaseEstimator):
                 f"missing must stay what it was in the first fit, got {self.missing!r}"
             )
         x = self._series(X, reset=not going_on)
+        y, sample_weight = (
+            blocks.in_memory("y", y),
+            blocks.in_memory("sample_weight", sample_weight),
+        )
         rows, form = checks.target(y, x, labels=self._labels, gaps=gaps)
         weights = checks.sample_weight(sample_weight, len(x))
         counts = checks.with_target(rows, x, form)
@@ -496,18 +516,15 @@ class RNNEstimator(BaseEstimator):
             keep = np.flatnonzero(counts)
             weights, some = None if weights is None else weights[keep], x[keep]
             rows = rows[some.index if form.steps else keep]
-            x = Sequences.of(x.rows[some.index], some.lengths)
-        of_steps = None if weights is None else np.repeat(weights, x.lengths)
-        of_targets = of_steps if form.steps else weights
+            x = some.compact()
+        of_targets = weights
+        if form.steps and weights is not None:
+            of_targets = np.repeat(weights, x.lengths)
         target = self._target(rows, form, of_targets, reset=not going_on, **options)
         if going_on:
             self._measure_constants(target, of_targets)
         else:
-            self.filling_, filled = None, x.rows
-            if gaps:
-                self.filling_ = Filling.of(x.rows, of_steps)
-                filled = self.filling_.fill(x)[0]
-            self.x_mean_, scale = self._spread(filled, of_steps)
+            self.filling_, self.x_mean_, scale = self._measured(x, weights, gaps)
             self.x_scale_ = units(scale)
             patches = Patches.of(None if form.steps else self.patch, x.lengths)
             self.patch_size_, self.patch_stride_ = patches.size, patches.stride
@@ -522,7 +539,8 @@ class RNNEstimator(BaseEstimator):
         try:
             x = self._series(data[0], reset=False)
             gaps = self.filling_ is not None
-            rows, form = checks.target(data[1], x, labels=self._labels, gaps=gaps)
+            y = blocks.in_memory("y", data[1])
+            rows, form = checks.target(y, x, labels=self._labels, gaps=gaps)
             count = int((~missing.absent(rows)).sum(axis=0).max())
             if not self._labels and count < 2:
                 raise ValueError(f"y must have two targets at least, as R² needs, got {count}")
@@ -530,6 +548,22 @@ class RNNEstimator(BaseEstimator):
             return x, target, self._target_weights(target, None)
         except (TypeError, ValueError) as error:
             raise type(error)(f"in validation_data, {error}") from error
+
+    def _measured(
+        self, x: Sequences, weights: np.ndarray | None, gaps: bool
+    ) -> tuple[Filling | None, np.ndarray, np.ndarray]:
+        """How gaps are filled, what is subtracted from each feature, and its scale."""
+        if not isinstance(x, Sequences):
+            weights = None if weights is None else checks.shares(weights)
+            filling = x.filling(weights) if gaps else None
+            if not self.standardize:
+                return filling, np.zeros(x.features), np.ones(x.features)
+            return filling, *x.spread(filling, weights)
+        of_steps = None if weights is None else np.repeat(weights, x.lengths)
+        if not gaps:
+            return None, *self._spread(x.rows, of_steps)
+        filling = Filling.of(x.rows, of_steps)
+        return filling, *self._spread(filling.fill(x)[0], of_steps)
 
     def _spread(
         self, rows: np.ndarray, weights: np.ndarray | None
@@ -638,14 +672,14 @@ class RNNEstimator(BaseEstimator):
         if self.checkpoint is None:
             return None
         checks.named_loss(getattr(self, "loss", None))
-        data = [x.rows, x.lengths, target]
+        data = [*x.content(), target]
         if going_on:
             data += [layer.flat_parameters for member in self.members_ for layer in member]
         data += self._kept()
         if weights is not None:
             data.append(weights)
         if other is not None:
-            data += [other[0].rows, other[0].lengths, other[1]]
+            data += [*other[0].content(), other[1]]
         parameters = {"estimator": type(self).__name__, **self._plain_params()}
         for name in self._on_no_epoch():
             del parameters[name]

@@ -1,4 +1,4 @@
-"""Predictions of Dask arrays: block by block, when they are asked for."""
+"""From estimators to Dask arrays: fits to blocks of them, and predictions block by block."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from .. import validation
 from ..owners import is_dask
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -20,11 +21,21 @@ def over_blocks(method: Method) -> Method:
 
     @functools.wraps(method)
     def predict(self: Any, X: Any) -> Any:
-        return tasks().mapped(self, method.__name__, X) if is_dask(X) else method(self, X)
+        return (
+            room("predictions").mapped(self, method.__name__, X) if is_dask(X) else method(self, X)
+        )
 
     return predict  # type: ignore[return-value]
 
 
-def tasks() -> Any:
-    """What makes tasks of predictions: imported when a Dask array is seen."""
-    return importlib.import_module("numba_rnn.dask.predictions")
+def room(name: str) -> Any:
+    """Return a module of numba_rnn.dask, which is imported when a Dask array is seen."""
+    return importlib.import_module(f"numba_rnn.dask.{name}")
+
+
+def in_memory(name: str, value: Any) -> Any:
+    """Return targets or weights, which the caller keeps, as NumPy has them."""
+    if not is_dask(value):
+        return value
+    validation.known_chunks(name, value)
+    return value.compute()

@@ -17,7 +17,6 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from .. import validation
-from ..owners import is_dask
 from . import missing
 from .sequences import Sequences
 from .training import History, Settings
@@ -260,16 +259,6 @@ def table(name: str, value: Any, *, gaps: bool = False) -> np.ndarray:
     return array[:, :, None]
 
 
-def in_memory(name: str, value: Any) -> None:
-    """Refuse a Dask array where all series are needed at once."""
-    if is_dask(value):
-        raise TypeError(
-            f"{name} must be in memory to be fitted to, got {validation.describe(value)}: "
-            f"{name}.compute() where it fits; partial_fit takes it block by block, and "
-            "numba_rnn.dask.gradients trains layers on all blocks at once"
-        )
-
-
 def shape(name: str, value: Any) -> tuple[int, ...]:
     """Return the shape of an array_like."""
     return tuple(value.shape if hasattr(value, "shape") else np.shape(plain(name, value)))
@@ -285,6 +274,16 @@ def array_3d(name: str, value: Any, *, gaps: bool = False) -> np.ndarray:
     array = numbers(name, value, gaps=gaps)
     validation.not_empty(name, array)
     return array
+
+
+def turned(shape: tuple[int, ...]) -> str:
+    """Say that an array of this shape (N, T, F) looks like (N, channels, time)."""
+    _, steps, features = shape
+    return (
+        f"X of shape {tuple(shape)} is read as series of {steps} steps of {features} features "
+        "each, and looks as if the last axis were time: then pass np.swapaxes(X, 1, 2). Where it "
+        "is right, list(X) is read without a word"
+    )
 
 
 SERIES_LOOKED_AT = 200

@@ -42,8 +42,19 @@ class Sequences:
         """All rows, in series of these lengths."""
         return cls(rows, np.cumsum(lengths) - lengths, lengths)
 
+    @classmethod
+    def of_array(cls, array: np.ndarray) -> Sequences:
+        """Series of an array (N, T, F)."""
+        samples, steps, features = array.shape
+        return cls.of(array.reshape(-1, features), np.full(samples, steps))
+
     def __len__(self) -> int:
         return len(self.lengths)
+
+    @property
+    def features(self) -> int:
+        """Columns of the rows."""
+        return self.rows.shape[1]
 
     def __getitem__(self, which: np.ndarray) -> Sequences:
         """Some of the series, with the rows of all."""
@@ -54,6 +65,14 @@ class Sequences:
         """Rows of the series, one series after the other, shape (sum of lengths,)."""
         ends = np.cumsum(self.lengths)
         return np.arange(ends[-1]) + np.repeat(self.starts - (ends - self.lengths), self.lengths)
+
+    def compact(self) -> Sequences:
+        """These series with rows of their own, one after the other."""
+        return Sequences.of(self.rows[self.index], self.lengths)
+
+    def content(self) -> list[np.ndarray]:
+        """Return what tells these series from others."""
+        return [self.rows, self.lengths]
 
     def batches(self, size: int, rng: np.random.Generator | None = None) -> list[np.ndarray]:
         """Cut the series into batches of similar length.

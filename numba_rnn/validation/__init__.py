@@ -5,7 +5,14 @@ any work, so that a refused call has changed nothing.
 """
 
 from .arrays import any_array, features, parameter, shape_of, shaped, state, unmasked
-from .lazy import dask_array, dask_lengths, dask_states, evaluating, known_chunks
+from .lazy import (
+    dask_array,
+    dask_lengths,
+    dask_numbers,
+    dask_states,
+    evaluating,
+    known_chunks,
+)
 from .sequences import (
     decreasing_lengths,
     index_array,
@@ -65,6 +72,7 @@ __all__ = [
     "copied_on_the_host",
     "dask_array",
     "dask_lengths",
+    "dask_numbers",
     "dask_states",
     "decreasing_lengths",
     "describe",

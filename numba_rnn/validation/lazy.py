@@ -56,11 +56,23 @@ def dask_array(
     raise ValueError(f"{name} must have shape {shapes}, got {tuple(value.shape)}")
 
 
-def _of_numpy(name: str, value: Any, dtype: np.dtype) -> None:
+def dask_numbers(name: str, value: Any) -> None:
+    """Refuse an array of chunks of unknown size, or of other blocks than NumPy's numbers."""
+    known_chunks(name, value)
+    _in_numpy_blocks(name, value)
+    if value.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold numbers, got {describe(value)}")
+
+
+def _in_numpy_blocks(name: str, value: Any) -> None:
     meta = value._meta
     if not isinstance(meta, np.ndarray) or isinstance(meta, np.ma.MaskedArray):
         kind = f"{type(meta).__module__.partition('.')[0]}.{type(meta).__name__}"
         raise TypeError(f"{name} must have blocks that are NumPy arrays, got {kind}")
+
+
+def _of_numpy(name: str, value: Any, dtype: np.dtype) -> None:
+    _in_numpy_blocks(name, value)
     if value.dtype != dtype:
         raise TypeError(
             f"{name} must be of dtype {dtype}, as the layer is, got {value.dtype}; convert with "
