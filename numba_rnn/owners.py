@@ -10,7 +10,7 @@ NUMBA, CUPY, TORCH = "Numba", "CuPy", "torch"
 _NAMES = {("cupy", "ndarray"): CUPY, ("torch", "Tensor"): TORCH}
 _NONE = frozenset((np.ndarray, np.float64, float, int, bool, list, tuple, str, type(None)))
 _owners: dict[type, str] = {}
-_dasks: dict[type, bool] = {}
+_dasks: dict[type, str] = {}
 
 
 def owner(array: Any) -> str | None:
@@ -36,14 +36,27 @@ def owner(array: Any) -> str | None:
 
 def is_dask(array: Any) -> bool:
     """Whether this is an array of Dask's, which lies in blocks and is computed later."""
-    kind = type(array)
+    return _of_dask(type(array)) == "Array"
+
+
+def is_dask_list(value: Any) -> bool:
+    """Whether this is a bag of Dask's, or a frame or series of its dataframes."""
+    return _of_dask(type(value)) in ("Bag", "DataFrame", "Series")
+
+
+def _of_dask(kind: type) -> str:
+    """Name a kind of collection of Dask's; "" where it is none."""
     if kind in _NONE:
-        return False
+        return ""
     found = _dasks.get(kind)
     if found is None:
-        found = any(
-            base.__name__ == "Array" and str(base.__module__).partition(".")[0] == "dask"
+        names = {
+            base.__name__
             for base in kind.__mro__
+            if str(base.__module__).partition(".")[0] in ("dask", "dask_expr")
+        }
+        found = next(
+            (name for name in ("Array", "Bag", "DataFrame", "Series") if name in names), ""
         )
         _dasks[kind] = found
     return found

@@ -68,13 +68,8 @@ def test_what_is_built_is_of_the_model_as_it_was():
     assert model.predict(in_blocks(X)).name != lazy.name
 
 
-@pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_a_fit_says_what_to_do(method):
-    model = RNNRegressor(**QUICK)
-    with pytest.raises(TypeError, match=r"X must be in memory.*X\.compute\(\).*partial_fit"):
-        getattr(model, method)(in_blocks(X), Y)
-    assert not hasattr(model, "rnn_")
-    model.fit(X, Y)
+def test_what_is_not_taken():
+    model = RNNRegressor(**QUICK).fit(X, Y)
     with pytest.raises(ValueError, match="X has 1 features, but RNNRegressor is expecting 2"):
         model.predict(in_blocks(X[:, :, :1]))
     with pytest.raises(ValueError, match=r"X must have shape .*, got \(24,\)"):

@@ -351,8 +351,7 @@ def test_early_stopping_keeps_the_best_weights(solver):
 def test_classes_are_held_back_in_proportion():
     y = np.repeat([0, 1, 2], [6, 12, 12])
     model = RNNClassifier(early_stopping=True, validation_fraction=0.5, **QUICK).fit(LIST, y)
-    rng = np.random.default_rng(0)
-    train, held_back = model._split(model._known(y), 30, rng)
+    train, held_back = model._split(model._begin(LIST, y)[1], np.random.default_rng(0))
     assert np.bincount(y[held_back]).tolist() == np.bincount(y[train]).tolist() == [3, 6, 6]
     assert all(0 <= score <= 1 for score in model.validation_scores_)
 

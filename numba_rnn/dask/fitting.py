@@ -15,6 +15,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from ..extras import need
 from ..linear import Linear
 from ..rnn import RNN
 from . import cluster
-from .blocks import LEAVES, Blocks
+from .blocks import GROUP, LEAVES, Blocks
 from .trees import gradients
 
 SHARE = 0.5  # of the memory of all workers that may be filled with series
@@ -78,6 +79,7 @@ class Leaf:
         with np.errstate(all="ignore"):
             for k in range(0, len(which), SERIES_AT_ONCE):
                 some = which[k : k + SERIES_AT_ONCE]
+                some = some[np.argsort(-examples.x.lengths[some], kind="stable")]
                 for value, n, grads, mass in examples.gradients(network, some, self.truncation):
                     loss += n * value
                     sums += n * grads
@@ -282,6 +284,24 @@ def examples(
     """
     prepared = Prepared.of(x, reading, target, weights, steps, exponent)
     return Remote(prepared, target, weights, np.arange(len(x)), steps)
+
+
+def sent(examples: Examples) -> Remote:
+    """Send examples that are in memory to the workers, in blocks."""
+    x, steps = examples.x, examples.steps
+    count = min(len(x), LEAVES * -(-x.rows.nbytes // GROUP))
+    bounds, parts = np.arange(count + 1) * len(x) // count, []
+    for a, b in pairwise(bounds.tolist()):
+        some = x[np.arange(a, b)]
+        low, high = int(some.starts.min()), int((some.starts + some.lengths).max())
+        own = slice(low, high) if steps else slice(a, b)
+        weights = None if examples.weights is None else examples.weights[own]
+        series = Sequences(x.rows[low:high], some.starts - low, some.lengths)
+        part = replace(examples, x=series, target=examples.target[own], weights=weights)
+        parts.append(need("dask", "dask", "a Dask bag").delayed(part, pure=False, traverse=False))
+    kept = list(need("dask", "dask", "a Dask bag").persist(*parts))
+    prepared = Prepared(kept, bounds, True)
+    return Remote(prepared, examples.target, examples.weights, np.arange(len(x)), steps)
 
 
 @dataclass(frozen=True)

@@ -359,8 +359,13 @@ class RNNEstimator(BaseEstimator):
         y: Any,
         sample_weight: Any = None,
         validation_data: tuple[Any, Any] | None = None,
+        *,
+        sent: bool = False,
     ) -> tuple[Trainings, Data]:
-        """Make all ready for a training, and return what it is run on."""
+        """Make all ready for a training, and return what it is run on.
+
+        What is in memory is sent to Dask's workers where that is asked for.
+        """
         settings = checks.settings(self.get_params(deep=False))
         if self.early_stopping and self.validation_fraction is None and validation_data is None:
             raise ValueError(
@@ -379,6 +384,9 @@ class RNNEstimator(BaseEstimator):
         self._build(rngs, going_on)
         data = self._examples(x, target, weights)
         held_back = None if other is None else self._examples(*other)
+        if sent:
+            send = blocks.room("fitting").sent
+            data, held_back = send(data), None if held_back is None else send(held_back)
         networks = self._networks(self._objective())
         constant = self._loss_of_a_constant(networks[0], data)
         trainings = [

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from .. import validation
-from ..owners import is_dask
+from ..owners import is_dask, is_dask_list
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -28,9 +28,29 @@ def over_blocks(method: Method) -> Method:
     return predict  # type: ignore[return-value]
 
 
+def over_partitions(method: Method) -> Method:
+    """Let a method that forecasts take other series in a bag, or a frame, of Dask's."""
+
+    @functools.wraps(method)
+    def forecast(self: Any, steps: int | None = None, X: Any = None, **given: Any) -> Any:
+        if not is_dask_list(given.get("y")):
+            return method(self, steps, X, **given)
+        given = {name: one for name, one in ({"X": X} | given).items() if one is not None}
+        beside = {name: given.pop(name) for name in ("X", "X_past") if name in given}
+        options = {"steps": steps} | {k: one for k, one in given.items() if k != "y"}
+        return room("panels").forecast(self, method.__name__, given["y"], beside, options)
+
+    return forecast  # type: ignore[return-value]
+
+
 def room(name: str) -> Any:
     """Return a module of numba_rnn.dask, which is imported when a Dask array is seen."""
     return importlib.import_module(f"numba_rnn.dask.{name}")
+
+
+def panel(value: Any) -> Any:
+    """Return a list of series that may be Dask's as one in memory."""
+    return room("panels").collected(value) if is_dask_list(value) else value
 
 
 def in_memory(name: str, value: Any) -> Any:

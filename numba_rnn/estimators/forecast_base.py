@@ -57,7 +57,8 @@ class BaseForecaster(BaseEstimator):
 
     # --- fit ------------------------------------------------------------------------------------
 
-    def _fit(self, given: Panel, names: dict[str, list[str] | None]) -> Self:
+    def _fit(self, given: Panel, names: dict[str, list[str] | None], *, sent: bool = False) -> Self:
+        """Fit to some series, with Dask's workers where that is asked for."""
         params = self.get_params(deep=False)
         regressor = component.given(self.regressor)
         to_fit = component.to_fit(regressor, params)
@@ -100,7 +101,9 @@ class BaseForecaster(BaseEstimator):
             self._changes = self._naive_errors(many)
             with all_or_nothing(self.regressor_):
                 self.regressor_.set_params(**to_fit)
-                training, data = self._network().begin(many, self.y_mean_, self.y_scale_, parts)
+                training, data = self._network().begin(
+                    many, self.y_mean_, self.y_scale_, parts, sent
+                )
         try:
             try:
                 # Beside a linear path a network that has learned little counts little.

@@ -23,8 +23,10 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from .. import validation
-from . import checks, component, forecast_files, intervals, series
+from ..owners import is_dask_list
+from . import blocks, checks, component, forecast_files, intervals, series
 from .backtesting import Backtest, run
+from .blocks import over_partitions
 from .component import window_regressor
 from .forecast_base import BaseForecaster, names_beside
 from .series import Series
@@ -312,8 +314,10 @@ class RNNForecaster(BaseForecaster):
         UserWarning
             If the training was interrupted from the keyboard; the model so far is kept.
         """
+        sent = is_dask_list(y)
+        y, X, X_past = (blocks.panel(value) for value in (y, X, X_past))
         given = series.panel(y, X, X_past, static, gaps=component.gaps(self))
-        return self._fit(given, names_beside(X, X_past, static))
+        return self._fit(given, names_beside(X, X_past, static), sent=sent)
 
     @property
     def tail_(self) -> int:
@@ -323,6 +327,7 @@ class RNNForecaster(BaseForecaster):
 
     # --- predict --------------------------------------------------------------------------------
 
+    @over_partitions
     def predict(
         self,
         steps: int | None = None,
@@ -370,6 +375,7 @@ class RNNForecaster(BaseForecaster):
         found = self._forecast(steps, X, y, X_past, static)
         return self._give(found, found.values)
 
+    @over_partitions
     def predict_interval(
         self,
         steps: int | None = None,
@@ -422,6 +428,7 @@ class RNNForecaster(BaseForecaster):
         ends = np.stack([found.values - width, found.values + width], axis=-1)
         return self._give(found, ends, ["lower", "upper"])
 
+    @over_partitions
     def predict_quantiles(
         self,
         steps: int | None = None,

@@ -187,6 +187,7 @@ class NetworkPath:
         mean: np.ndarray,
         scale: np.ndarray,
         parts: Sequence[Parts],
+        sent: bool,
     ) -> tuple[Trainings, Data]:
         """Make the regressor ready for the windows of series.
 
@@ -199,6 +200,8 @@ class NetworkPath:
         mean, scale : ndarray, shape (M,)
             Of the differences.
         parts : sequence of Parts
+        sent : bool
+            Whether Dask's workers train it.
 
         Raises
         ------
@@ -237,7 +240,9 @@ class NetworkPath:
         stops = bool(there[later].sum(axis=0).max(initial=0) >= 2)
         self.regressor.set_params(early_stopping=stops)
         held = (windows[later], targets[later]) if stops else None
-        return self.regressor._begin(windows[train], targets[train], validation_data=held)
+        return self.regressor._begin(
+            windows[train], targets[train], validation_data=held, sent=sent
+        )
 
     def forecast(self, past: Past, x: np.ndarray) -> np.ndarray:
         """Forecast what follows, as a `Path`; steps must be a multiple of those at once."""
