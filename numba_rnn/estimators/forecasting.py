@@ -280,7 +280,9 @@ class RNNForecaster(BaseForecaster):
             Numbers at regular steps. Dates of working days may lack a tenth of them, as holidays:
             steps are then trading days, and forecasts have the next working days as index. An array
             (n, K) or a frame is K series that are forecast together: the network reads all of them
-            and forecasts all.
+            and forecasts all. A list may be a bag of Dask's, or a series or frame of its dataframes
+            of which each partition is a series: all is brought here, and Dask's workers train the
+            network on the windows, with the same bits for any of them.
         X : array_like or frame, shape (n,) or (n, F), or a list of such, optional
             What is known beside y, row by row, and will be known of the future, like the time of
             the year or a price to be set. Where y and X both have an index of pandas, it must be
@@ -353,7 +355,9 @@ class RNNForecaster(BaseForecaster):
             Other series, or newer values, that the forecast follows instead of those of `fit`.
             Nothing is learnt from them; each is scaled by itself, and the linear path is that of
             all series together. One that is shorter than what is read is continued backwards by its
-            first season, or its first value.
+            first season, or its first value. Of a bag of Dask's the forecasts are a bag, not
+            computed yet; of a series or frame of its dataframes a list of Delayed objects. X and
+            X_past are then in the same partitions.
         X_past, static : optional
             Of y, as in `fit`.
 

@@ -126,9 +126,18 @@ ATTRIBUTES = """n_features_in_ : int
 FORMS = """X is an array (n_samples, n_timesteps, n_features), a table (n_samples, n_timesteps)
     of one feature, in which a column is a time step, or a list of arrays (T_i, n_features) or
     (T_i,) where lengths differ. A list of lists is an array. Frames and series of pandas and polars
-    will do for tables and in lists. To predict and to score an array or a table may be Dask's."""
+    will do for tables and in lists. An array or a table may be Dask's, in `fit` too, and so may y;
+    predictions of it are Dask arrays."""
 
 NOTES = """A series' prediction has the same bits whatever else is predicted with it.
+
+    **Dask arrays** are fitted to where they are: series are read in 16 blocks, or a multiple of 16
+    where they have more than 256 MB; a batch takes the same share of 16 blocks, whose gradients the
+    workers sum in one order. So the model depends on the series and the parameters alone, not on
+    chunks, workers or whether one of these is lost, but it is not that of the same array in memory,
+    whose batches are others. Targets and sample_weight are brought to the caller, where weights
+    and optimiser are. A step of the solver takes a turn through all workers, so that batch_size
+    should be as large as the task allows. Targets of steps take no truncation then.
 
     The defaults were chosen with `RNNClassifier`, on halves of the training parts of GunPoint,
     ItalyPowerDemand and JapaneseVowels, and on BasicMotions, ArrowHead, OSULeaf and
