@@ -73,7 +73,7 @@ nr.load("file")                                     -> RNN | RNNCell | Linear | 
 | RNNRegressor | RNNForecaster
 nr.load("file").wieght                              ! has no attribute
 classifier.predict([x])                             -> ndarray | list[ndarray]
-forecaster.predict(3)                               -> ndarray | Any | list[ndarray | Any | Any]
+forecaster.predict(3)                               -> ndarray | Any | list[ndarray | Any]
 forecaster.predict_interval(3)                      -> ndarray | Any | list[ndarray | Any]
 forecaster.predict_quantiles(quantiles=[0.5])       -> ndarray | Any | list[ndarray | Any]
 forecaster.fit(x).regressor_.head_                  -> Linear
