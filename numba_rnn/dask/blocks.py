@@ -1,7 +1,7 @@
 """Series of a Dask array, in blocks that are cut by their number and size alone.
 
     X, (N, T, F), in any chunks
-    M blocks of N/M whole series, each a task      M = 16·R, where 16 blocks have about 256 MB
+    M blocks of N/M whole series, each a task      M = 16·R, where 16 blocks have about 64 MB
 
 So what is trained on a block doesn't depend on the chunks that X came in, nor on the workers.
 """
@@ -19,10 +19,11 @@ from .. import validation
 from ..estimators import checks
 from ..estimators.missing import Filling
 from ..estimators.sequences import ROUNDING, Sequences, spread
+from ..estimators.training import auto_batch_size
 from ..extras import need
 
 LEAVES = 16  # blocks that a batch takes its series from: a power of two
-GROUP = 256_000_000  # bytes that so many of them have at most
+GROUP = 64_000_000  # bytes that so many of them have, or more where a batch has
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +54,8 @@ class Blocks:
     gaps: bool
 
     @classmethod
-    def of(cls, X: Any, *, gaps: bool) -> Blocks:
-        """Cut an array (N, T, F), or (N, T), into blocks of whole series."""
+    def of(cls, X: Any, *, batch: int | None, gaps: bool) -> Blocks:
+        """Cut an array (N, T, F), or (N, T), into blocks of whole series, for batches of a size."""
         validation.dask_numbers("X", X)
         if X.ndim not in (2, 3) or 0 in X.shape:
             raise ValueError(
@@ -62,7 +63,8 @@ class Blocks:
                 f"(n_samples, n_timesteps), and not be empty, got {tuple(X.shape)}"
             )
         N, T = X.shape[:2]
-        rounds = -(-X.nbytes // GROUP)
+        most = N // (batch or auto_batch_size(N))  # or else a group would be less than a batch
+        rounds = max(1, min(-(-X.nbytes // GROUP), most))
         count = min(N, LEAVES * rounds)
         ends = np.arange(count + 1) * N // count
         X = X.rechunk({0: tuple(np.diff(ends).tolist())} | dict.fromkeys(range(1, X.ndim), -1))

@@ -32,8 +32,6 @@ from . import cluster
 from .blocks import GROUP, LEAVES, Blocks
 from .trees import gradients
 
-SHARE = 0.5  # of the memory of all workers that may be filled with series
-
 
 @dataclass(frozen=True)
 class Leaf:
@@ -130,7 +128,7 @@ class Prepared:
         marks = 0 if reading.filling is None else len(reading.filling.marked)
         numbers = reading.patches.size * (blocks.features + marks)
         numbers *= int(reading.patches.counts(blocks.lengths[:1])[0])
-        fits = len(blocks) * numbers * reading.dtype.itemsize <= SHARE * cluster.memory()
+        fits = len(blocks) * numbers * reading.dtype.itemsize <= cluster.memory()
         dask = need("dask", "dask", "a Dask array")
         if fits:
             parts = list(dask.persist(*parts))

@@ -209,7 +209,8 @@ class RNNEstimator(BaseEstimator):
 
     def _blocks(self, X: Any, gaps: bool, *, reset: bool) -> Any:
         """Return a Dask array as `Blocks`; with reset take down what it looks like."""
-        x = blocks.room("blocks").Blocks.of(X, gaps=gaps)
+        batch = checks.settings(self.get_params(deep=False)).batch_size
+        x = blocks.room("blocks").Blocks.of(X, batch=batch, gaps=gaps)
         table = X.ndim == 2
         if reset:
             self._table, self.n_features_in_ = table, X.shape[-1]
