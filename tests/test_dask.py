@@ -188,6 +188,29 @@ def test_the_layer_is_one_key():
     assert all(key in task and not any(isinstance(part, nr.RNN) for part in task) for task in runs)
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_what_is_done_to_a_block_is_one_task(batch_first):
+    """Only where both output and h_n are wanted a block has more tasks: they share the first."""
+    rnn = nr.RNN(3, 4, bidirectional=True, batch_first=batch_first, rng=0)
+    readout, cell = nr.Linear(8, 2, rng=0), nr.RNNCell(3, 4, rng=0)
+    shape, chunks = ((10, 6, 3), (2, -1, -1)) if batch_first else ((6, 10, 3), (-1, 2, -1))
+    x = da.ones(shape, chunks=chunks, dtype=np.float32)
+    output, h_n = rnn(x)
+    last = cell(da.ones((10, 3), chunks=(2, -1), dtype=np.float32))
+
+    def tasks(*arrays):
+        """How many are run; one for each array puts its blocks together."""
+        ran = []
+        with dask.callbacks.Callback(pretask=lambda key, *_: ran.append(key)):
+            dask.compute(*arrays, scheduler="synchronous")
+        return len(ran) - len(arrays)
+
+    assert tasks(h_n * 2) == 5
+    assert tasks(readout(output) * 2) == 5
+    assert tasks(last * 2) == 5
+    assert tasks(output, h_n) == 3 * 5
+
+
 def test_what_is_not_taken():
     rnn = nr.RNN(3, 4, rng=0)
     x = da.zeros((6, 4, 3), chunks=2, dtype=np.float32).rechunk({2: 3})

@@ -1,8 +1,11 @@
 """Gradients of blocks: one sum, whatever the workers, and when one of them is lost."""
 
+import asyncio
 import contextlib
 import os
 import signal
+import tempfile
+import threading
 
 import numpy as np
 import pytest
@@ -34,13 +37,25 @@ def in_one_process(function, parameters, given):
         return nr.dask.gradients(function, parameters, given)
 
 
-@pytest.fixture
+def workers(count):
+    """Workers that are processes of one thread each."""
+    return distributed.LocalCluster(
+        n_workers=count, threads_per_worker=1, processes=True, dashboard_address=":0"
+    )
+
+
+@pytest.fixture(scope="module")
 def cluster():
-    """Two workers, processes of one thread each."""
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
-    ) as cluster:
+    with workers(2) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def client(cluster):
+    """Of two workers."""
+    with distributed.Client(cluster) as client:
+        client.wait_for_workers(2)
+        yield client
 
 
 @given(st.integers(1, 21))
@@ -60,7 +75,7 @@ def test_the_tree_is_the_same_for_any_number_of_workers(count):
 
     with pytest.MonkeyPatch.context() as patch:
         for workers in (1, 2, 4, 8, 64):
-            patch.setattr(trees, "_workers", lambda dask, workers=workers: workers)
+            patch.setattr(trees, "_threads", lambda *_, workers=workers: workers)
             value, (total,) = in_one_process(
                 lambda _, number: (number, [np.array([number])]), None, numbers
             )
@@ -121,12 +136,103 @@ def train(steps, fatal, folder):
     return np.array(losses), rnn.flat_parameters
 
 
-def test_a_training_loses_a_worker_and_nothing_else(cluster, tmp_path):
+def test_a_training_loses_a_worker_and_nothing_else(client, tmp_path):
     with dask.config.set(scheduler="synchronous"):
         expected = train(5, (), tmp_path)
-    with distributed.Client(cluster):
-        assert_same_bits(train(5, (1, 3), tmp_path), expected)
+    assert_same_bits(train(5, (1, 3), tmp_path), expected)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "3"]
+
+
+def test_blocks_on_the_workers_arrays_and_what_is_still_to_be_made(client):
+    """All ways to give blocks give one sum."""
+    x = da.from_array(normal((5, 32, 3), np.float32), (5, 4, 3))
+    rnn, given = nr.RNN(3, 4, rng=0), x.to_delayed().ravel()
+    expected = in_one_process(in_pairs, rnn, [(one, [2.0]) for one in given])
+    kept = x.persist()
+    on_workers, half = kept.to_delayed().ravel(), (kept / 2).to_delayed().ravel()
+    arrays = [np.asarray(block) for block in dask.compute(*given)]
+    futures = [distributed.Future(one.key, client) for one in on_workers]
+    for ways in (on_workers, given, arrays, futures, list(on_workers[:4]) + arrays[4:]):
+        assert_same(nr.dask.gradients(in_pairs, rnn, [(one, [2.0]) for one in ways]), expected)
+    doubled = [(one, [4.0]) for one in half]  # of what is kept, and not kept itself
+    assert_same(nr.dask.gradients(in_pairs, rnn, doubled), expected)
+    named = [{"x": one} for one in on_workers]
+    assert_same(
+        nr.dask.gradients(lambda rnn, block: in_pairs(rnn, (block["x"], [2.0])), rnn, named),
+        expected,
+    )
+    task = client.submit(nr.dask.gradients, in_pairs, rnn, [(one, [2.0]) for one in arrays])
+    assert_same(task.result(), expected)  # asks for the workers that it is on
+
+
+def in_pairs(rnn, block):
+    x, (scale,) = block
+    assert isinstance(x, np.ndarray)
+    return of_states(rnn, x * np.float32(scale))
+
+
+def assert_same(a, b):
+    assert a[0] == b[0]
+    assert_same_bits(a[1], b[1])
+
+
+class Remade:
+    """A function that leaves a file named after the process in which it is read."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return remade, (self.folder,)
+
+    def __call__(self, rnn, x):
+        return of_states(rnn, x)
+
+
+def remade(folder):
+    tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=folder)
+    return Remade(folder)
+
+
+def test_a_function_is_read_once_by_each_worker_and_not_by_the_scheduler(client, tmp_path):
+    function, kept = Remade(tmp_path), client.persist(list(blocks()))
+    for k in range(4):
+        nr.dask.gradients(function, nr.RNN(3, 4, rng=k), kept)
+    workers = {str(pid) for pid in client.run(os.getpid).values()}
+    assert sorted(path.name.partition("-")[0] for path in tmp_path.iterdir()) == sorted(workers)
+
+
+def test_what_cannot_be_sent_is_named(client):
+    lock = threading.Lock()
+    wanted = "must be something that can be pickled"
+    with pytest.raises(TypeError, match=f"function {wanted}"):
+        nr.dask.gradients(lambda *_: lock, None, [1, 2])
+    with pytest.raises(TypeError, match=f"parameters {wanted}"):
+        nr.dask.gradients(of_states, lock, [1, 2])
+    assert not client.futures
+
+
+def test_a_function_that_raises_on_a_worker_leaves_nothing_behind(client):
+    def wrong(_, block):
+        raise ZeroDivisionError(f"of block {block}")
+
+    with pytest.raises(ZeroDivisionError, match="of block 0") as caught:
+        nr.dask.gradients(wrong, None, [0, 0])
+    assert "wrong" in [entry.name for entry in caught.traceback]
+    client.sync(asyncio.sleep, 0)  # what was released goes when the client's loop comes to it
+    assert not client.futures
+
+
+def test_workers_come_and_go_between_steps():
+    rnn = nr.RNN(3, 4, rng=0)
+    expected = in_one_process(of_states, rnn, blocks())
+    with workers(1) as cluster, distributed.Client(cluster) as client:
+        kept = client.persist(list(blocks()))
+        for count in (1, 3, 2):
+            cluster.scale(count)
+            client.wait_for_workers(count)
+            trees._asked.clear()  # as if a second had passed
+            assert_same(nr.dask.gradients(of_states, rnn, kept), expected)
 
 
 def test_what_a_function_raises_is_raised_with_its_traceback():

@@ -1,9 +1,11 @@
 """A layer called on a Dask array: tasks that give what it gives, none of them run yet.
 
-Chunks of samples are computed apart. Chunks of steps are a chain: a task takes the states that the
-one before it ended with, and in reverse those of the one behind it. Several layers of one direction
-are one task a chunk. With two directions a layer needs all steps of the layer below from both
-ends, so that a chunk has a task for each layer and direction, unless it holds all steps.
+Chunks of samples are computed apart. Where they hold all steps, Dask knows that a block comes of
+one block (`blockwise`) and makes one task of what is done to it before and after. Chunks of steps
+are a chain: a task takes the states that the one before it ended with, and in reverse those of the
+one behind it. Several layers of one direction are one task a chunk. With two directions a layer
+needs all steps of the layer below from both ends, so that a chunk has a task for each layer and
+direction.
 
 The layer is a key of the graph, which Dask sends to a worker once, and names come of what a result
 depends on: the same call twice is computed once.
@@ -56,7 +58,16 @@ def rnn(layer: RNN, x: Any, h_0: Any, lengths: Any) -> tuple[Any, Any]:
         lengths = _chunked(validation.dask_lengths("lengths", lengths, N, L), (of_samples,))
 
     call = _Call(layer, x, h_0, lengths)
-    parts = _chains(layer, len(of_steps))
+    if len(of_steps) == 1:
+        index = "nlf" if layer.batch_first else "lnf"
+        given = ((x, index), (h_0, "lnf"), (lengths, "n"), (0, None), (L, None), (False, None))
+        both = call.blocks("run", index, tasks.run, given, {})
+        features = {"f": layer._directions * H}
+        return (
+            call.blocks("output", index, getitem, ((both, index), (0, None)), features),
+            call.blocks("state", "lnf", getitem, ((both, index), (1, None)), {"l": S, "f": H}),
+        )
+    parts = _chains(layer)
     for name, part in parts.items():
         call.graph[call.name("layer", *name)] = part
     starts = np.cumsum((0, *of_steps)).tolist()
@@ -108,9 +119,9 @@ def rnn(layer: RNN, x: Any, h_0: Any, lengths: Any) -> tuple[Any, Any]:
     return output, h_n
 
 
-def _chains(layer: RNN, chunks: int) -> dict[tuple[int, int], RNN]:
+def _chains(layer: RNN) -> dict[tuple[int, int], RNN]:
     """What is run over the chunks of steps: the layer, or each of its layers and directions."""
-    if layer._directions == 1 or chunks == 1:
+    if layer._directions == 1:
         return {(0, 0): _frozen(layer)}
     found = {}
     for k in range(layer.num_layers):
@@ -145,7 +156,9 @@ def cell(layer: RNNCell, x: Any, h: Any) -> Any:
     if h is not None:
         shape = (*x.shape[:-1], layer.hidden_size)
         h = _chunked(validation.dask_states("h", h, shape, layer.dtype), chunks)
-    return _apart(layer, x, h, tasks.step, chunks)
+    index = tuple(range(x.ndim))
+    given = ((x, index), (h, index))
+    return _Call(layer, x, h).blocks("output", index, tasks.step, given, {index[-1]: chunks[-1]})
 
 
 def linear(layer: Linear, x: Any) -> Any:
@@ -153,20 +166,9 @@ def linear(layer: Linear, x: Any) -> Any:
     validation.evaluating(layer)
     validation.dask_array("x", x, layer.dtype, layer.in_features, ANY)
     x = _whole(x)
-    return _apart(layer, x, None, tasks.mapped, (*x.chunks[:-1], (layer.out_features,)))
-
-
-def _apart(layer: Any, x: Any, h: Any, task: Any, chunks: Any) -> Any:
-    """Blocks that don't depend on one another."""
-    call = _Call(layer, x, h)
-    of_layer = call.name("layer")
-    call.graph[of_layer] = _frozen(layer)
-    for index in np.ndindex(x.numblocks):
-        given: list[Key] = [(x.name, *index)]
-        if task is tasks.step:
-            given.append(None if h is None else (h.name, *index))
-        call.outputs[(call.name("output"), *index)] = (task, of_layer, *given)
-    return call.arrays(chunks)[0]
+    index = tuple(range(x.ndim))
+    sizes = {index[-1]: layer.out_features}
+    return _Call(layer, x).blocks("output", index, tasks.mapped, ((x, index),), sizes)
 
 
 def _whole(x: Any) -> Any:
@@ -191,16 +193,17 @@ def _chunked(array: Any, chunks: tuple[tuple[int, ...], ...]) -> Any:
 
 
 class _Call:
-    """The graph of a call while it is made: three layers of it, which share the keys they rest on.
+    """The graph of a call while it is made.
 
     Attributes
     ----------
     graph, outputs, states : dict
-        Tasks by key: what is done, and what is seen of it.
+        Tasks of a chain by key: what is done, and what is seen of it.
     """
 
     def __init__(self, layer: Any, *given: Any) -> None:
         base = need("dask.base", "dask", "a Dask array")
+        self._layer = layer
         self._given: list[Any] = [array for array in given if array is not None]
         names = [None if array is None else array.name for array in given]
         self._kind = type(layer).__name__.lower()
@@ -214,16 +217,43 @@ class _Call:
         """Name of some of the keys."""
         return "-".join([self._kind, what, *map(str, part), self._token])
 
+    def blocks(self, what: str, out: Any, task: Any, given: Any, sizes: Any) -> Any:
+        """A Dask array of which each block comes of one block of each of the arrays.
+
+        Parameters
+        ----------
+        what : str
+            Part of its name.
+        out : sequence
+            Its axes.
+        task : callable
+            One of `tasks`, which takes the layer first, or getitem.
+        given : tuple of pairs
+            Arrays with their axes, and other things with None.
+        sizes : dict
+            Chunks along those axes that are not as long as they were.
+        """
+        dask = need("dask", "dask", "a Dask array")
+        array = need("dask.array", "dask", "a Dask array")
+        if task is not getitem:
+            frozen = _frozen(self._layer)
+            key = dask.delayed(frozen, name=self.name("layer"), traverse=False)
+            given = ((key, None), *given)
+        pairs = [part for one, axes in given for part in (one, None if one is None else axes)]
+        meta = np.empty((0,) * len(out), self._dtype)
+        return array.blockwise(
+            task, out, *pairs, name=self.name(what), adjust_chunks=sizes, align_arrays=False,
+            dtype=self._dtype, meta=meta,
+        )  # fmt: skip
+
     def arrays(self, *chunks: tuple[tuple[int, ...], ...]) -> list[Any]:
-        """Output, and states where there are any, as Dask arrays with these chunks."""
+        """Output and states of a chain as Dask arrays with these chunks."""
         array = need("dask.array", "dask", "a Dask array")
         graphs = need("dask.highlevelgraph", "dask", "a Dask array").HighLevelGraph
         below = {one.name for one in self._given}
         run, output, states = self.name("run"), self.name("output"), self.name("state")
-        layers = {run: self.graph, output: self.outputs}
-        rests_on = {run: below, output: {run, *below}}
-        if self.states:
-            layers[states], rests_on[states] = self.states, {run}
+        layers = {run: self.graph, output: self.outputs, states: self.states}
+        rests_on = {run: below, output: {run, *below}, states: {run}}
         graph = graphs.merge(*(one.dask for one in self._given), graphs(layers, rests_on))
         found = []
         for name, own in zip((output, states), chunks, strict=False):

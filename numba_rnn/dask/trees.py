@@ -14,10 +14,14 @@ workers the subtrees are smaller, and the sums are the same, to the last bit.
 from __future__ import annotations
 
 import os
+import pickle
 import sys
+import time
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -43,7 +47,7 @@ def gradients(function: Callable[[Any, Any], Any], parameters: Any, blocks: Iter
         nothing: a block may be computed twice.
     parameters : object
         Whatever the function needs that changes from call to call, as the layers themselves. It is
-        sent to each worker once.
+        sent to each worker in each call.
     blocks : sequence
         What the function gets, one after the other. Of what is Dask's, in tuples and lists too, it
         gets the result: ``zip(x.to_delayed().ravel(), y.to_delayed().ravel())`` are blocks of
@@ -61,7 +65,7 @@ def gradients(function: Callable[[Any, Any], Any], parameters: Any, blocks: Iter
     ValueError
         If there is no block, or gradients of two blocks differ in number, shape or dtype.
     TypeError
-        If the function returns something else.
+        If the function returns something else, or is to be sent to workers and can't be pickled.
 
     Notes
     -----
@@ -90,24 +94,114 @@ def gradients(function: Callable[[Any, Any], Any], parameters: Any, blocks: Iter
     if not given:
         raise ValueError("blocks must hold at least one block, got none")
     leaves = 1 << (len(given) - 1).bit_length()
-    each = max(1, leaves // _workers(dask))
-    # A name of its own, or else a value would be looked at to make one.
-    shared = dask.delayed((function, parameters), name=f"parameters-{uuid4().hex}", traverse=False)
-    task = dask.delayed(_subtree, pure=False)
-    parts = [task(shared, given[k : k + each], k) for k in range(0, len(given), each)]
-    found = dask.compute(*parts)
+    client = _client(dask)
+    each = max(1, leaves // _threads(dask, client))
+    firsts = range(0, len(given), each)
+    parts = [given[k : k + each] for k in firsts]
+    try:
+        parts = _kept(dask, client, parts)
+    except LookupError:
+        # A name of its own, or else a value would be looked at to make one.
+        name = f"parameters-{uuid4().hex}"
+        shared = dask.delayed((function, parameters), name=name, traverse=False)
+        task = dask.delayed(_subtree, pure=False)
+        found = dask.compute(*map(task, [shared] * len(parts), parts, firsts))
+    else:
+        found = _submitted(client, function, parameters, parts, firsts)
     return _tree(found.__getitem__, 0, len(found))
 
 
-def _workers(dask: Any) -> int:
+def _client(dask: Any) -> Any:
+    """The client whose workers compute; None where others do."""
+    client = getattr(dask.base.get_scheduler(), "__self__", None)
+    return client if "distributed" in sys.modules else None
+
+
+_asked: WeakKeyDictionary[Any, tuple[float, int]] = WeakKeyDictionary()  # when, and what it said
+
+
+def _threads(dask: Any, client: Any) -> int:
     """How many subtrees there are to be: a power of two, enough for the threads of all workers."""
-    scheduler = dask.base.get_scheduler()
-    client = getattr(scheduler, "__self__", None)
-    if client is not None and "distributed" in sys.modules:
-        threads = int(sum(client.nthreads().values()))
-    else:
+    if client is None:
         threads = int(dask.config.get("num_workers", None) or os.cpu_count() or 1)
+    else:
+        now = time.monotonic()
+        asked, threads = _asked.get(client, (-np.inf, 1))
+        if now > asked + 1.0:  # steps may be shorter than the answer takes
+            threads = int(sum(client.nthreads().values()))
+            _asked[client] = now, threads
     return 1 << (max(threads, 1) - 1).bit_length()
+
+
+def _kept(dask: Any, client: Any, block: Any) -> Any:
+    """What is kept on the workers as its futures, so that no graph has to be sent with it.
+
+    Raises
+    ------
+    LookupError
+        If something of Dask's isn't on the workers; also in a task of one of them, where Dask must
+        know that the task waits, so that another may run: `dask.compute` tells it.
+    """
+    if client is None or _in_a_task():
+        raise LookupError("no client")
+    delayed = need("dask.delayed", "dask", "a cluster").Delayed
+
+    def kept(block: Any) -> Any:
+        if type(block) in (list, tuple):
+            return type(block)(map(kept, block))
+        if isinstance(block, delayed) and block.key in client.futures:
+            return sys.modules["distributed"].Future(block.key, client)
+        if dask.base.unpack_collections(block)[0]:
+            raise LookupError("not on the workers")
+        return block
+
+    return kept(block)
+
+
+def _in_a_task() -> bool:
+    try:
+        sys.modules["distributed"].get_worker()
+    except ValueError:
+        return False
+    return True
+
+
+def _submitted(
+    client: Any, function: Any, parameters: Any, parts: list[Any], firsts: range
+) -> list[Sum]:
+    """Sums over the blocks of each part, from the workers.
+
+    Function and parameters go with each task: they are lost with none of the workers, and no task
+    waits for another. As bytes they are nothing that the scheduler must know.
+    """
+    shared = [_packed("function", function)], [_packed("parameters", parameters)]
+    repeated = (one * len(parts) for one in shared)
+    futures = client.map(_unpacked, *repeated, parts, list(firsts), key="gradients", pure=False)
+    try:
+        sums: list[Sum] = client.gather(futures)
+        return sums
+    finally:
+        for future in futures:  # those too that nobody waits for any longer
+            future.release()
+
+
+def _packed(name: str, thing: Any) -> bytes:
+    try:
+        packed: bytes = need("cloudpickle", "dask", "a cluster").dumps(thing)
+    except Exception as error:
+        raise TypeError(
+            f"{name} must be something that can be pickled, to be sent to workers, got "
+            f"{describe(thing)}: {error}"
+        ) from error
+    return packed
+
+
+# What a function compiles or reads when it is made is not done again in each step.
+_function = lru_cache(maxsize=4)(pickle.loads)
+
+
+def _unpacked(function: bytes, parameters: bytes, blocks: list[Any], first: int) -> Sum:
+    return _subtree((_function(function), pickle.loads(parameters)), blocks, first)
 
 
 def _subtree(shared: tuple[Any, Any], blocks: list[Any], first: int) -> Sum:
