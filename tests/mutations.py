@@ -389,7 +389,11 @@ def read_models(folder):
                 return "refused"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numbers that overflow
-            found = said(model)
+            try:
+                found = said(model)
+            except FloatingPointError as error:  # of weights that are far off
+                assert fits and "leaves the numbers" in str(error), error
+                return "another"
         if same(found, expected[name]):
             return "the same"
         assert fits, "another model came out of a file whose digest can't be right"

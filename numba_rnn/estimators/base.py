@@ -779,6 +779,8 @@ class RNNEstimator(BaseEstimator):
         model._form = TargetForm(**config["target"])
         for name, value in dataclasses.asdict(model._form).items():
             validation.flag(f"target[{name!r}]", value)
+        if model._form.listed and not model._form.steps:
+            raise ValueError("target must not be listed without one for every step")
         model.n_features_in_ = validation.positive_int("n_features_in", config["n_features_in"])
         features = 1 if model._table else model.n_features_in_
         model.filling_ = Filling.build(config.get("filling"), features)
