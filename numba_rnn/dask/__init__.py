@@ -3,6 +3,7 @@
     layers.py       what a layer called on a Dask array becomes: tasks, none of them run yet
     tasks.py        what a task does, on NumPy arrays, wherever it runs
     threads.py      how many of Numba's threads a task gets
+    workers.py      what is sent to a worker, and whether anybody waits for what it does
     trees.py        gradients of blocks, summed in one order whatever the workers
     series.py       series of different lengths: lists in a column, or values with offsets
     predictions.py  what estimators say of Dask arrays

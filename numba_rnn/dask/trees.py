@@ -14,7 +14,6 @@ workers the subtrees are smaller, and the sums are the same, to the last bit.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import uuid4
@@ -22,7 +21,8 @@ from uuid import uuid4
 import numpy as np
 
 from ..extras import need
-from ..validation import describe
+from ..validation import blocks_still_there, describe
+from . import workers
 from .threads import share
 
 Sum = tuple[float, list[np.ndarray]]  # a loss and its gradients
@@ -59,9 +59,11 @@ def gradients(function: Callable[[Any, Any], Any], parameters: Any, blocks: Iter
     Raises
     ------
     ValueError
-        If there is no block, or gradients of two blocks differ in number, shape or dtype.
+        If there is no block, gradients of two blocks differ in number, shape or dtype, or a block
+        was persisted and is gone.
     TypeError
-        If the function returns something else.
+        If the function returns something else, or it, the parameters or a block can't be pickled
+        and have to be sent to workers.
 
     Notes
     -----
@@ -89,21 +91,22 @@ def gradients(function: Callable[[Any, Any], Any], parameters: Any, blocks: Iter
     given = list(blocks)
     if not given:
         raise ValueError("blocks must hold at least one block, got none")
+    blocks_still_there("blocks", given, workers.client())
     leaves = 1 << (len(given) - 1).bit_length()
     each = max(1, leaves // _workers(dask))
     # A name of its own, or else a value would be looked at to make one.
     shared = dask.delayed((function, parameters), name=f"parameters-{uuid4().hex}", traverse=False)
     task = dask.delayed(_subtree, pure=False)
     parts = [task(shared, given[k : k + each], k) for k in range(0, len(given), each)]
-    found = dask.compute(*parts)
+    with workers.sending(function=function, parameters=parameters, blocks=given):
+        found = dask.compute(*parts)
     return _tree(found.__getitem__, 0, len(found))
 
 
 def _workers(dask: Any) -> int:
     """How many subtrees there are to be: a power of two, enough for the threads of all workers."""
-    scheduler = dask.base.get_scheduler()
-    client = getattr(scheduler, "__self__", None)
-    if client is not None and "distributed" in sys.modules:
+    client = workers.client()
+    if client is not None:
         threads = int(sum(client.nthreads().values()))
     else:
         threads = int(dask.config.get("num_workers", None) or os.cpu_count() or 1)
@@ -115,6 +118,8 @@ def _subtree(shared: tuple[Any, Any], blocks: list[Any], first: int) -> Sum:
     function, parameters = shared
 
     def leaf(k: int) -> Sum:
+        if workers.abandoned():
+            raise RuntimeError("nobody waits for this sum any more")
         return _checked(function(parameters, blocks[k]), first + k)
 
     with share():
