@@ -106,11 +106,11 @@ def test_the_model_does_not_depend_on_chunks(options, monkeypatch):
         assert_same_bits(fitted(model.fit(in_blocks(X, size), in_blocks(Y, 7))), expected)
     with dask.config.set(scheduler="threads"):
         assert_same_bits(fitted(model.fit(in_blocks(X), Y)), expected)
-    monkeypatch.setattr("numba_rnn.dask.cluster.memory", lambda: 0)
+    monkeypatch.setattr("numba_rnn.dask.workers.memory", lambda: 0)
     assert_same_bits(fitted(model.fit(in_blocks(X), Y)), expected)
     monkeypatch.setattr("numba_rnn.dask.blocks.GROUP", X.nbytes // 3)  # 48 blocks, 16 at a time
     several = fitted(model.fit(in_blocks(X), Y))
-    monkeypatch.setattr("numba_rnn.dask.cluster.memory", lambda: 1e9)
+    monkeypatch.setattr("numba_rnn.dask.workers.memory", lambda: 1e9)
     assert_same_bits(fitted(model.fit(in_blocks(X, 50), Y)), several)
 
 
@@ -270,6 +270,10 @@ def test_what_is_wrong_is_said_before_training_begins():
         with pytest.raises(TypeError, match="X must hold numbers"):
             method(in_blocks(X).astype("U3"), Y)
         assert not hasattr(model, "rnn_")
+    model.loss = lambda *given, lock=threading.Lock(): None
+    with pytest.raises(TypeError, match="loss must be something that can be pickled"):
+        model.fit(in_blocks(X), Y)
+    model.loss = "squared_error"
     with pytest.raises(ValueError, match="truncation must be None where a Dask array"):
         RNNRegressor(**QUICK, truncation=2).fit(in_blocks(X), X)
     with pytest.raises(ValueError, match="got none of feature 1"):
@@ -283,5 +287,11 @@ def test_what_is_wrong_is_said_before_training_begins():
     with pytest.raises(ValueError, match="contains NaN"):
         model.partial_fit(in_blocks(bad), Y)
     assert_same_bits(weights(model), before)
+    masked = in_blocks(np.ma.masked_greater(X, 1.5))
+    with pytest.raises(TypeError, match="of the series from 0 on, X has masked entries"):
+        model.fit(masked, Y)
+    filled = RNNRegressor(**WHOLE, missing="forward")
+    gaps = np.where(X > 1.5, np.nan, X)
+    np.testing.assert_allclose(weights(filled.fit(masked, Y)), weights(filled.fit(gaps, Y)))
     with pytest.warns(UserWarning, match="looks as if the last axis were time"):
         RNNRegressor(**QUICK).fit(in_blocks(normal((20, 2, 30)).cumsum(axis=2)), Y[:20])

@@ -885,6 +885,7 @@ def test_a_file_names_no_place_to_write_to(path, tmp_path):
         (None, "n_iter", 2.5),
         (None, "n_iter", -1),
         (None, "best_loss", "1"),
+        ("target", "listed", True),
     ],
 )
 def test_configurations_that_contradict_themselves(path, part, key, value):
@@ -895,6 +896,15 @@ def test_configurations_that_contradict_themselves(path, part, key, value):
         path, tensors, {**record, "config": changed if part is None else config | {part: changed}}
     )
     refused(path, "holds no RNNRegressor", key)
+
+
+def test_several_targets_are_not_one(path):
+    """Or else all but the first would be left out without a word."""
+    tensors, record = parts(path, RNNRegressor(4, **SHORT).fit(SERIES, np.ones((12, 2))))
+    config = record["config"]
+    target = {**config["target"], "flat": True}
+    forge(path, tensors, {**record, "config": {**config, "target": target}})
+    refused(path, "holds no RNNRegressor", "target must not be flat with 2 targets")
 
 
 @pytest.mark.parametrize("name", ["x_mean_", "x_scale_", "y_mean_", "y_scale_"])
@@ -1032,6 +1042,7 @@ def test_hostile_forecasters(path, forecaster):
         *({"own": {**config["own"], key: HUGE}} for key in ("window", "horizon", "season")),
         {"own": {**config["own"], "difference": HUGE}},
         {"regressor": {**config["regressor"], "n_features_in": HUGE}},
+        {"regressor": {**config["regressor"], "target": {"steps": False, "flat": True}}},
         *({key: [[[]]]} for key in config),
         *({key: "x"} for key in config),
     ):

@@ -174,6 +174,7 @@ def _on_block(
         block = block[chosen]
     read = checks.table if block.ndim == 2 else checks.array_3d
     try:
+        block = checks.without_masks("X", block, gaps=gaps)
         return function(Sequences.of_array(read("X", block, gaps=gaps)), *arrays)
     except ValueError as error:
         raise ValueError(f"of the series from {first + chosen[0]} on, {error}") from error

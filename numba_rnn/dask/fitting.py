@@ -28,7 +28,7 @@ from ..estimators.sequences import Sequences
 from ..extras import need
 from ..linear import Linear
 from ..rnn import RNN
-from . import cluster
+from . import workers
 from .blocks import GROUP, LEAVES, Blocks
 from .trees import gradients
 
@@ -128,7 +128,7 @@ class Prepared:
         marks = 0 if reading.filling is None else len(reading.filling.marked)
         numbers = reading.patches.size * (blocks.features + marks)
         numbers *= int(reading.patches.counts(blocks.lengths[:1])[0])
-        fits = len(blocks) * numbers * reading.dtype.itemsize <= cluster.memory()
+        fits = len(blocks) * numbers * reading.dtype.itemsize <= workers.memory()
         dask = need("dask", "dask", "a Dask array")
         if fits:
             parts = list(dask.persist(*parts))

@@ -11,6 +11,7 @@ import numpy as np
 from .. import validation
 from ..extras import need
 from ..owners import is_dask
+from . import workers
 from .threads import share
 
 EXTRA = "dask"
@@ -60,10 +61,12 @@ def map_series(
     Raises
     ------
     TypeError
-        If data is no frame and no array of Dask's, or offsets are no integers.
+        If data is no frame and no array of Dask's, its blocks are no NumPy arrays, offsets are no
+        integers, or there is a client and the function can't be pickled.
     ValueError
-        If a column is not there, or offsets are not of these values. When it is computed, if a row
-        has no series, or its columns have series of different lengths.
+        If a column is not there, offsets are not of these values, or data was persisted by a client
+        that is closed. When it is computed, if a row has no series, or its columns have series of
+        different lengths.
 
     Examples
     --------
@@ -79,6 +82,8 @@ def map_series(
     pandas = need("pandas", EXTRA, "numba_rnn.dask.map_series")
     if not callable(function):
         raise TypeError(f"function must be callable, got {validation.describe(function)}")
+    if workers.client() is not None:
+        workers.pickled("function", function)
     names = [names] if isinstance(names, str) else list(names)
     meta = pandas.DataFrame({name: np.zeros(0, dtype) for name in names})
     if is_dask(data):
@@ -89,6 +94,7 @@ def map_series(
         )
     if offsets is not None:
         raise ValueError("offsets must be None with a frame, whose rows are the series")
+    validation.still_there("data", data)
     found = [columns] if isinstance(columns, str) else list(columns or ())
     missing = [name for name in found if name not in data.columns]
     if missing or not found:
@@ -109,7 +115,7 @@ def _of_values(
 ) -> Any:
     """Partitions of so many series, of values and offsets."""
     dask = need("dask", EXTRA, "numba_rnn.dask.map_series")
-    validation.known_chunks("data", values)
+    validation.dask_blocks("data", values)
     per_partition = validation.positive_int("per_partition", per_partition)
     if values.ndim not in (1, 2):
         raise ValueError(f"data must have shape (R, n_features) or (R,), got {values.shape}")

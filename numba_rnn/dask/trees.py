@@ -26,7 +26,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ..extras import need
-from ..validation import describe
+from ..validation import blocks_still_there, describe
+from . import workers
 from .threads import share
 
 Sum = tuple[float, list[np.ndarray]]  # a loss and its gradients
@@ -63,9 +64,11 @@ def gradients(function: Callable[[Any, Any], Any], parameters: Any, blocks: Iter
     Raises
     ------
     ValueError
-        If there is no block, or gradients of two blocks differ in number, shape or dtype.
+        If there is no block, gradients of two blocks differ in number, shape or dtype, or a block
+        was persisted and is gone.
     TypeError
-        If the function returns something else, or is to be sent to workers and can't be pickled.
+        If the function returns something else, or it, the parameters or a block can't be pickled
+        and have to be sent to workers.
 
     Notes
     -----
@@ -93,28 +96,24 @@ def gradients(function: Callable[[Any, Any], Any], parameters: Any, blocks: Iter
     given = list(blocks)
     if not given:
         raise ValueError("blocks must hold at least one block, got none")
+    blocks_still_there("blocks", given, workers.client())
     leaves = 1 << (len(given) - 1).bit_length()
-    client = _client(dask)
+    client = workers.client()
     each = max(1, leaves // _threads(dask, client))
     firsts = range(0, len(given), each)
     parts = [given[k : k + each] for k in firsts]
-    try:
-        parts = _kept(dask, client, parts)
-    except LookupError:
-        # A name of its own, or else a value would be looked at to make one.
-        name = f"parameters-{uuid4().hex}"
-        shared = dask.delayed((function, parameters), name=name, traverse=False)
-        task = dask.delayed(_subtree, pure=False)
-        found = dask.compute(*map(task, [shared] * len(parts), parts, firsts))
-    else:
-        found = _submitted(client, function, parameters, parts, firsts)
+    with workers.sending(function=function, parameters=parameters, blocks=given):
+        try:
+            parts = _kept(dask, client, parts)
+        except LookupError:
+            # A name of its own, or else a value would be looked at to make one.
+            name = f"parameters-{uuid4().hex}"
+            shared = dask.delayed((function, parameters), name=name, traverse=False)
+            task = dask.delayed(_subtree, pure=False)
+            found = dask.compute(*map(task, [shared] * len(parts), parts, firsts))
+        else:
+            found = _submitted(client, function, parameters, parts, firsts)
     return _tree(found.__getitem__, 0, len(found))
-
-
-def _client(dask: Any) -> Any:
-    """The client whose workers compute; None where others do."""
-    client = getattr(dask.base.get_scheduler(), "__self__", None)
-    return client if "distributed" in sys.modules else None
 
 
 _asked: WeakKeyDictionary[Any, tuple[float, int]] = WeakKeyDictionary()  # when, and what it said
@@ -174,7 +173,7 @@ def _submitted(
     Function and parameters go with each task: they are lost with none of the workers, and no task
     waits for another. As bytes they are nothing that the scheduler must know.
     """
-    shared = [_packed("function", function)], [_packed("parameters", parameters)]
+    shared = [workers.pickled("function", function)], [workers.pickled("parameters", parameters)]
     repeated = (one * len(parts) for one in shared)
     futures = client.map(_unpacked, *repeated, parts, list(firsts), key="gradients", pure=False)
     try:
@@ -183,17 +182,6 @@ def _submitted(
     finally:
         for future in futures:  # those too that nobody waits for any longer
             future.release()
-
-
-def _packed(name: str, thing: Any) -> bytes:
-    try:
-        packed: bytes = need("cloudpickle", "dask", "a cluster").dumps(thing)
-    except Exception as error:
-        raise TypeError(
-            f"{name} must be something that can be pickled, to be sent to workers, got "
-            f"{describe(thing)}: {error}"
-        ) from error
-    return packed
 
 
 # What a function compiles or reads when it is made is not done again in each step.
@@ -209,6 +197,8 @@ def _subtree(shared: tuple[Any, Any], blocks: list[Any], first: int) -> Sum:
     function, parameters = shared
 
     def leaf(k: int) -> Sum:
+        if workers.abandoned():
+            raise RuntimeError("nobody waits for this sum any more")
         return _checked(function(parameters, blocks[k]), first + k)
 
     with share():

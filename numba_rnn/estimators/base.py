@@ -209,6 +209,7 @@ class RNNEstimator(BaseEstimator):
 
     def _blocks(self, X: Any, gaps: bool, *, reset: bool) -> Any:
         """Return a Dask array as `Blocks`; with reset take down what it looks like."""
+        blocks.room("workers").sendable(self)
         batch = checks.settings(self.get_params(deep=False)).batch_size
         x = blocks.room("blocks").Blocks.of(X, batch=batch, gaps=gaps)
         table = X.ndim == 2
@@ -811,6 +812,8 @@ class RNNEstimator(BaseEstimator):
         model._form = TargetForm(**config["target"])
         for name, value in dataclasses.asdict(model._form).items():
             validation.flag(f"target[{name!r}]", value)
+        if model._form.listed and not model._form.steps:
+            raise ValueError("target must not be listed without one for every step")
         model.n_features_in_ = validation.positive_int("n_features_in", config["n_features_in"])
         features = 1 if model._table else model.n_features_in_
         model.filling_ = Filling.build(config.get("filling"), features)

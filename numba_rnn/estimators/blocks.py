@@ -57,5 +57,5 @@ def in_memory(name: str, value: Any) -> Any:
     """Return targets or weights, which the caller keeps, as NumPy has them."""
     if not is_dask(value):
         return value
-    validation.known_chunks(name, value)
+    validation.dask_blocks(name, value)
     return value.compute()

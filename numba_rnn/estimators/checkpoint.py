@@ -6,17 +6,20 @@ A file is a line with the SHA-256 of the rest, and the rest an .npz: arrays, and
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from .. import __version__, atomic, locks, validation
+from .states import check_seed
 
 _MAGIC = b"numba_rnn checkpoint 1 "
 _HEAD = len(_MAGIC) + 64 + 1
@@ -96,16 +99,12 @@ class Checkpoint:
                 )
             file.seek(_HEAD)
             body = file.read()
-        try:
+        with self.reading():
             arrays = _arrays(body)
             meta = json.loads(arrays.pop("meta").tobytes())
             identity, version = meta.pop("identity"), meta.pop("version", None)
             theirs, data = dict(identity["parameters"]), identity["data"]
-        except Exception as error:  # whatever a file that is not ours leads to
-            raise ValueError(
-                f"checkpoint {str(self.path)!r} can't be read, remove it to train from the "
-                f"beginning: {error}"
-            ) from error
+            check_seed(meta["seed"])
         ours = json.loads(json.dumps(self.identity["parameters"]))
         known = {*ours, *self._defaults}
         wrong = [
@@ -127,6 +126,17 @@ class Checkpoint:
                 f"written with {'; '.join(wrong)}. Remove it to train from the beginning"
             )
         return meta, arrays
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Say of whatever a file that is not ours leads to that the file can't be read."""
+        try:
+            yield
+        except Exception as error:
+            raise ValueError(
+                f"checkpoint {str(self.path)!r} can't be read, remove it to train from the "
+                f"beginning: {error}"
+            ) from error
 
     def claim(self) -> None:
         """Be the only one who writes the file, until `release`.
@@ -204,5 +214,24 @@ def _arrays(body: bytes) -> dict[str, np.ndarray]:
         raise ValueError("its arrays must not lie within one another")
     if any(e.filename == "meta.npy" and e.file_size > _LONGEST_TEXT for e in entries):
         raise ValueError(f"its text must not be longer than {_LONGEST_TEXT} bytes")
-    with np.load(io.BytesIO(body), allow_pickle=False) as file:
-        return dict(file)
+    names = {entry.filename for entry in entries}
+    if len(names) != len(entries) or not all(name.endswith(".npy") for name in names):
+        raise ValueError("its arrays must be .npy files, each with a name of its own")
+    with zipfile.ZipFile(io.BytesIO(body)) as file:
+        return {e.filename.removesuffix(".npy"): _array(e.filename, file.read(e)) for e in entries}
+
+
+def _array(name: str, data: bytes) -> np.ndarray:
+    """Return the array of an .npy, whose header says how large it is."""
+    file, form = io.BytesIO(data), np.lib.format
+    version = form.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"{name} must be of version 1.0 or 2.0 of its format, got {version}")
+    read = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
+    shape, _, dtype = read(file)
+    size = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and size != len(data) - file.tell():  # or else memory would be asked for
+        raise ValueError(f"{name} must have {size} bytes, got {len(data) - file.tell()}")
+    file.seek(0)
+    array: np.ndarray = form.read_array(file, allow_pickle=False)
+    return array

@@ -94,7 +94,7 @@ def from_tensors(
     count, k, w = len(model._forms), plan.at_once, plan.window
     if count < 1 or count % K or (count > K and not model._listed) or (K > 1 and not model._wide):
         raise ValueError(f"forms must be {K} for each series, got {count}")
-    if regressor._form.steps or regressor._table:
+    if regressor._form.steps or regressor._form.flat or regressor._table:
         raise ValueError("the regressor must be one that reads windows")
     rest = {name: value for name, value in tensors.items() if not name.startswith(PREFIX)}
     if set(rest) != set(ARRAYS):

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from . import states
 from .checkpoint import Checkpoint
 from .examples import Data
 from .training import Training
-
-State = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
 class Trainings:
@@ -38,11 +37,13 @@ class Trainings:
     ) -> None:
         self.trainings, self.are_new = trainings, are_new
         self._checkpoint, self._seed = checkpoint, seed
-        self._states: list[State] = []
+        self._states: list[states.State] = []
         if checkpoint is None:
             return
         if checkpoint.found:
-            self._states = _apart(*checkpoint.found)
+            with checkpoint.reading():
+                self._states = states.apart(*checkpoint.found)
+                states.check(self._states, trainings)
             for training, state in zip(trainings, self._states, strict=False):
                 training.load_state(*state)
         if not all(training.finished for training in trainings):  # or else it is only read
@@ -57,7 +58,7 @@ class Trainings:
                 (meta, {name: array.copy() for name, array in arrays.items()}),
                 *self._states[k + 1 :],
             ]
-            meta, arrays = _together(self._states)
+            meta, arrays = states.together(self._states)
             self._checkpoint.save(meta | {"seed": self._seed}, arrays)
 
         return save
@@ -101,22 +102,3 @@ class Trainings:
             count = len(self.trainings)
             words = f"of {len(said)} of {count} members: {said[0]}" if count > 1 else said[0]
             warnings.warn(words, ConvergenceWarning, stacklevel=3)
-
-
-def _together(states: list[State]) -> State:
-    """One state of all: that of the first as it is, and those of the others by their number."""
-    meta, arrays = states[0]
-    if len(states) == 1:
-        return meta, arrays
-    rest = {f"{k}:{name}": a for k, s in enumerate(states[1:], 1) for name, a in s[1].items()}
-    return meta | {"members": [state[0] for state in states[1:]]}, arrays | rest
-
-
-def _apart(meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> list[State]:
-    """Undo `_together`."""
-    metas = [meta, *meta.get("members", [])]
-    found: list[State] = [(one, {}) for one in metas]
-    for name, array in arrays.items():
-        number, _, own = name.rpartition(":")
-        found[int(number or 0)][1][own] = array
-    return found

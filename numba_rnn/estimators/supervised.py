@@ -635,6 +635,8 @@ class RNNRegressor(RegressorMixin, RNNEstimator):
         if isinstance(params.get("quantiles"), list):
             config = config | {"params": params | {"quantiles": tuple(params["quantiles"])}}
         model = super()._from_tensors(config, tensors)
+        if model._form.flat and model._targets() > 1:
+            raise ValueError(f"target must not be flat with {model._targets()} targets")
         model.quantiles_ = model._levels()
         return model
 

@@ -6,12 +6,14 @@ any work, so that a refused call has changed nothing.
 
 from .arrays import any_array, features, parameter, shape_of, shaped, state, unmasked
 from .lazy import (
+    blocks_still_there,
     dask_array,
+    dask_blocks,
     dask_lengths,
     dask_numbers,
     dask_states,
     evaluating,
-    known_chunks,
+    still_there,
 )
 from .sequences import (
     decreasing_lengths,
@@ -68,9 +70,11 @@ __all__ = [
     "any_array",
     "array_list",
     "arrays_of_a_copy",
+    "blocks_still_there",
     "choice",
     "copied_on_the_host",
     "dask_array",
+    "dask_blocks",
     "dask_lengths",
     "dask_numbers",
     "dask_states",
@@ -85,7 +89,6 @@ __all__ = [
     "index",
     "index_array",
     "instance",
-    "known_chunks",
     "learning_rate",
     "lengths",
     "lengths_fit",
@@ -114,6 +117,7 @@ __all__ = [
     "shape_of",
     "shaped",
     "state",
+    "still_there",
     "total_length",
     "truncation",
     "unmasked",

@@ -116,3 +116,15 @@ def test_optimisers_of_gpu_arrays_are_not_copied():
     for copied in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError, match="state_dict"):
             copied(opt)
+
+
+def test_dask_arrays_are_the_hosts(layers):
+    da = pytest.importorskip("dask.array")
+    x = da.zeros((L, N, I), chunks=2, dtype=np.float32).rechunk({2: I})
+    for call in (
+        lambda: layers.rnn(x),
+        lambda: layers.cell(x[0]),
+        lambda: layers.linear(x),
+    ):
+        with layers.refuse(TypeError, "a layer on the GPU takes no Dask arrays", '.to("cpu")'):
+            call()
