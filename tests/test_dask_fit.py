@@ -288,7 +288,7 @@ def test_what_is_wrong_is_said_before_training_begins():
         model.partial_fit(in_blocks(bad), Y)
     assert_same_bits(weights(model), before)
     masked = in_blocks(np.ma.masked_greater(X, 1.5))
-    with pytest.raises(TypeError, match="of the series from 0 on, X has masked entries"):
+    with pytest.raises(ValueError, match="of the series from 0 on, X must have no masked entries"):
         model.fit(masked, Y)
     filled = RNNRegressor(**WHOLE, missing="forward")
     gaps = np.where(X > 1.5, np.nan, X)
