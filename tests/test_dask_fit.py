@@ -270,7 +270,8 @@ def test_what_is_wrong_is_said_before_training_begins():
         with pytest.raises(TypeError, match="X must hold numbers"):
             method(in_blocks(X).astype("U3"), Y)
         assert not hasattr(model, "rnn_")
-    model.loss = lambda *given, lock=threading.Lock(): None
+    lock = threading.Lock()
+    model.loss = lambda *given: lock
     with pytest.raises(TypeError, match="loss must be something that can be pickled"):
         model.fit(in_blocks(X), Y)
     model.loss = "squared_error"

@@ -359,3 +359,39 @@ except ModuleNotFoundError as error:
     print(error)
 """
     assert "pip install onnx (" in python(code)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # ONNX makes the cases of all operators
+def test_layers_give_what_the_standards_own_cases_say():
+    """Cases of ONNX for its operator RNN: weights and inputs, and what comes out."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    seen = set()
+    for case in collect_testcases("RNN"):
+        (node,) = case.model.graph.node
+        options = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        inputs, expected = case.data_sets[0]
+        given = dict(zip(node.input, inputs, strict=True))
+        direction, layout = options.get("direction", b"forward"), options.get("layout", 0)
+        x, W, R = (given[name] for name in "XWR")
+        D, H, I = W.shape
+        B = given.get("B", np.zeros((D, 2 * H), x.dtype)).reshape(D, 2, H)
+        rnn = nr.RNN(I, H, bidirectional=direction != b"forward", batch_first=layout == 1)
+        suffixes = {b"forward": [""], b"reverse": ["_reverse"]}.get(direction, ["", "_reverse"])
+        for d, suffix in enumerate(suffixes):
+            for name, value in (
+                ("weight_ih", W[d]), ("weight_hh", R[d]), ("bias_ih", B[d, 0]),
+                ("bias_hh", B[d, 1]),
+            ):  # fmt: skip
+                rnn.parameters[f"{name}_l0{suffix}"][...] = value
+        output, h_n = rnn(x)
+        own = slice(1, 2) if direction == b"reverse" else slice(None)
+        h_n, Y = h_n[own], output.reshape(*output.shape[:2], -1, H)
+        if layout == 1:  # (N, L, D, H) and (N, D, H)
+            found = {"Y": Y, "Y_h": h_n.swapaxes(0, 1)}
+        else:  # (L, D, N, H) and (D, N, H)
+            found = {"Y": Y.swapaxes(1, 2), "Y_h": h_n}
+        for name, value in zip(filter(None, node.output), expected, strict=True):
+            np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6)
+        seen.add((direction, layout, "B" in given))
+    assert {(b"forward", 0, False), (b"forward", 0, True), (b"forward", 1, False)} <= seen
