@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 MOST = 10_000_000  # bytes that reading takes; of 20 KB the longest header of an array takes 6 MB
-LONGEST = 60  # seconds, of cases that take a hundredth of one
+LONGEST = 30  # seconds of the processor, of cases that take a hundredth of one
 
 # --- alterations --------------------------------------------------------------------------------
 
@@ -606,16 +606,21 @@ class measured:
     def __enter__(self):
         tracemalloc.reset_peak()
         self.before = tracemalloc.get_traced_memory()[0]
-        signal.alarm(LONGEST)
+        signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST)
 
     def __exit__(self, *what):
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         peak = tracemalloc.get_traced_memory()[1] - self.before
         assert peak < MOST, f"{peak} bytes of memory"
 
 
+def too_long(*_):
+    raise TimeoutError(f"{LONGEST} seconds")
+
+
 def main(kind, first, count):
     faulthandler.enable()
+    signal.signal(signal.SIGVTALRM, too_long)
     found = Counter()
     with tempfile.TemporaryDirectory() as folder:
         case = {"models": read_models, "checkpoints": read_checkpoints}[kind](Path(folder))

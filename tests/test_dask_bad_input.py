@@ -231,8 +231,10 @@ def test_blocks_of_gradients_that_are_gone(cluster):
         pairs = list(zip(blocks, [1, 2], strict=True))
         one = first.persist(dask.delayed(np.ones)(2))
         assert nr.dask.gradients(sums, None, [one, one])[0] == 4.0
+        sent = first.scatter(np.ones(2))
+        assert nr.dask.gradients(sums, None, [sent, sent])[0] == 4.0
         del kept
-        wait_until(lambda: blocks[0].key not in first.futures)
+        wait_until(lambda: not any(block.key in first.futures for block in blocks))
         with pytest.raises(ValueError, match=rf"^blocks\[0\] {words}"):
             nr.dask.gradients(sums, None, blocks)
         with pytest.raises(ValueError, match=rf"^blocks\[1\] {words}"):
@@ -240,8 +242,9 @@ def test_blocks_of_gradients_that_are_gone(cluster):
     with distributed.Client(cluster):
         with pytest.raises(ValueError, match=rf"^blocks\[0\] {words}"):
             nr.dask.gradients(sums, None, blocks)
-        with pytest.raises(ValueError, match=r"^blocks\[1\] must be of a client that is open"):
-            nr.dask.gradients(sums, None, [np.ones(2), one])
+        for lost in (one, sent):
+            with pytest.raises(ValueError, match=r"^blocks\[1\] must be of a client that is open"):
+                nr.dask.gradients(sums, None, [np.ones(2), lost])
     with pytest.raises(ValueError, match=rf"^blocks\[0\] {words}"):
         nr.dask.gradients(sums, None, blocks)
 

@@ -14,7 +14,7 @@ from processes import TESTS, at_once, chosen, environment
 
 pytest.importorskip("safetensors")
 if sys.platform == "win32":
-    pytest.skip("an alarm ends what hangs", allow_module_level=True)
+    pytest.skip("a timer ends what hangs", allow_module_level=True)
 
 COUNT = int(os.environ.get("NUMBA_RNN_MUTATED_FILES", 600)) // 2
 KINDS = ("models", "checkpoints")

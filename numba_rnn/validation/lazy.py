@@ -52,7 +52,7 @@ def _other_blocks(name: str, meta: Any) -> TypeError:
 
 
 def still_there(name: str, value: Any) -> None:
-    """Refuse an array or a frame that was persisted on workers who don't have it any more."""
+    """Refuse an array, a frame or a future on workers who don't have it any more."""
     if "distributed" not in sys.modules:
         return
     from distributed import Future
@@ -77,11 +77,16 @@ def blocks_still_there(name: str, blocks: list[Any], client: Any) -> None:
     """
     from dask.delayed import Delayed
 
+    seen = set()  # blocks of one array have one graph, with all of them
     for k, block in enumerate(blocks):
         for part in block if isinstance(block, (list, tuple)) else (block,):
+            if type(part).__module__.startswith("distributed."):  # a future
+                still_there(f"{name}[{k}]", part)
             if not isinstance(part, Delayed):
                 continue
-            still_there(f"{name}[{k}]", part)
+            if id(part.dask) not in seen:
+                seen.add(id(part.dask))
+                still_there(f"{name}[{k}]", part)
             layer = _layers(part)[part.__dask_layers__()[0]]
             if part.key not in layer and (client is None or part.key not in client.futures):
                 raise ValueError(
