@@ -85,8 +85,8 @@ def test_persistent(H, kind, dtype, options):
     ("H", "kind", "dtype", "options", "expected"),
     [
         # blocks, groups, directions of a launch, rows
-        (70, "lengths", F32, {"multiprocessors": 4}, (2, 1, 2, 4)),
-        (70, "lengths", F32, NOTHING | {"multiprocessors": 7, "D": 1}, (2, 3, 1, 1)),
+        (70, "lengths", F32, {"multiprocessors": 8}, (2, 2, 2, 2)),
+        (70, "lengths", F32, NOTHING | {"multiprocessors": 5, "D": 1}, (2, 2, 1, 2)),
         (65, "packed", F64, RELU | {"multiprocessors": 3}, (2, 1, 1, 4)),
     ],
 )
@@ -100,7 +100,7 @@ def test_grid(H, kind, dtype, options, expected):
 WALKS = {
     "generic": (33, "padded", {}),
     "persistent": (31, "padded", {}),
-    "grid": (70, "padded", {"multiprocessors": 2}),
+    "grid": (70, "padded", {"multiprocessors": 2, "N": 2}),
 }
 
 
