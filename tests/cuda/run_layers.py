@@ -87,7 +87,8 @@ def test_persistent(H, kind, dtype, options):
         # blocks, groups, directions of a launch, rows
         (70, "lengths", F32, {"multiprocessors": 8}, (2, 2, 2, 2)),
         (70, "lengths", F32, NOTHING | {"multiprocessors": 5, "D": 1}, (2, 2, 1, 2)),
-        (65, "packed", F64, RELU | {"multiprocessors": 3}, (2, 1, 1, 4)),
+        # Rows in two turns at every step.
+        (65, "packed", F64, RELU | {"multiprocessors": 3, "N": 5}, (2, 1, 1, 4)),
     ],
 )
 def test_grid(H, kind, dtype, options, expected):

@@ -112,12 +112,12 @@ class Gpu:
 
     def ordering(self, prefix):
         """The barriers and fences that were run: names of kernels, and which ones of them."""
-        found = {}
+        found = set()
         for kernel, executed in self.executed.items():
             orders = [k for k, i in enumerate(kernel.code) if i.what in (BARRIER, FENCE)]
             if kernel.name.startswith(prefix):
-                found |= {(kernel.name, n): 0 for n, k in enumerate(orders) if executed[k]}
-        return list(found)
+                found |= {(kernel.name, n) for n, k in enumerate(orders) if executed[k]}
+        return sorted(found)
 
     def without(self, name, number):
         """Run kernels of a name without one of its barriers and fences."""
