@@ -1,7 +1,8 @@
 """The CUDA backend: each file of `tests/cuda` in a process of its own.
 
-Those named sim_ run kernels in Numba's simulator, those named ptx_ compile them for real; neither
-needs a GPU. Where there is one, those named gpu_ run, and on it those of ON_GPU too.
+Those named sim_ run kernels in Numba's simulator, those named ptx_ compile them for real, and those
+named run_ also run what is compiled, in an interpreter; none needs a GPU. Where there is one, those
+named gpu_ run, and on it those of ON_GPU too.
 """
 
 import os
@@ -19,8 +20,9 @@ needs_numba_cuda = pytest.mark.skipif(
     find_spec("numba_cuda") is None and not IN_CI,
     reason="numba-cuda is not installed: pip install 'numba_rnn[test]' on Linux",
 )
-SIMULATED, COMPILED = (
-    sorted(path.name for path in (TESTS / "cuda").glob(f"{kind}_*.py")) for kind in ("sim", "ptx")
+SIMULATED, COMPILED, INTERPRETED = (
+    sorted(path.name for path in (TESTS / "cuda").glob(f"{kind}_*.py"))
+    for kind in ("sim", "ptx", "run")
 )
 
 ON_GPU = ["sim_kernels.py", "sim_layers.py", "sim_training.py"]
@@ -48,10 +50,11 @@ def run(name, **variables):
 @pytest.fixture(scope="module")
 def finished(request):
     """Return a function that waits for a file, of those that were asked for; the longest first."""
-    wanted = chosen(request, "test_in_the_simulator", "test_compiled_without_a_gpu")
+    tests = ("in_the_simulator", "compiled_without_a_gpu", "run_as_compiled")
+    wanted = chosen(request, *(f"test_{name}" for name in tests))
     calls = {
         name: partial(run, name, NUMBA_ENABLE_CUDASIM=1 if name in SIMULATED else None)
-        for name in COMPILED + SIMULATED
+        for name in INTERPRETED + COMPILED + SIMULATED
         if name in wanted
     }
     with at_once(calls) as wait:
@@ -71,6 +74,12 @@ def test_compiled_without_a_gpu(name, finished):
 
 
 @needs_numba_cuda
+@pytest.mark.parametrize("name", INTERPRETED)
+def test_run_as_compiled(name, finished):
+    finished(name)
+
+
+@needs_numba_cuda
 @pytest.mark.parametrize("name", [*ON_GPU, LIBRARIES])
 def test_on_a_gpu(name):
     if not gpu():
@@ -84,6 +93,7 @@ def test_files_are_found():
     assert {*ON_GPU, "sim_libraries.py"} <= set(SIMULATED)
     assert (TESTS / "cuda" / LIBRARIES).exists()
     assert "ptx_training.py" in COMPILED
+    assert {"run_arrays.py", "run_interpreter.py", "run_layers.py"} == set(INTERPRETED)
 
 
 # --- without a GPU, and without numba-cuda --------------------------------------------------------
