@@ -110,7 +110,7 @@ def _last_step(block: np.ndarray) -> np.ndarray:
     return block[-1:]
 
 
-def torchs(block: np.ndarray, module: object) -> np.ndarray:
+def torchs(module: object, block: np.ndarray) -> np.ndarray:
     """What users write for map_blocks: the module in the task, in the threads that it finds."""
     import torch
 
@@ -131,13 +131,13 @@ def speedup(rounds: int) -> None:
     x = sequences(blocks, N)
     calls = {"ours": rnn(x)[1].sum().compute}
     try:
-        module = dask.delayed(nr.to_torch(rnn), traverse=False)
+        module = nr.to_torch(rnn)
     except ModuleNotFoundError:
         print("speedup: torch is not there to compare with")
     else:
         chunks = ((1,), (N,) * blocks, (H,))
         run = partial(x.map_blocks, chunks=chunks, dtype=np.float32, meta=NO_ARRAY)
-        calls["map_blocks of torch.nn.RNN"] = run(torchs, module).sum().compute
+        calls["map_blocks of torch.nn.RNN"] = run(partial(torchs, module)).sum().compute
     found = {}
     for count in (1, 2):
         with workers(count) as client:
@@ -184,7 +184,7 @@ def training(rounds: int) -> None:
     )
 
 
-def kills(rounds: int, count: int = 20, steps: int = 20) -> None:
+def kills(rounds: int, count: int = 20, steps: int = 10) -> None:
     """Trainings on two workers, of which one is killed at a random moment.
 
     Dask gives up a worker that is away a certain time after it was killed, and that it is once more
@@ -228,12 +228,13 @@ def kills(rounds: int, count: int = 20, steps: int = 20) -> None:
             finally:
                 signal.alarm(0)
                 killer.join()
+            print(".", end="", flush=True)
             finished += losses == calm[0][0] and np.array_equal(parameters, calm[0][1])
             lost.append(sum(times) - whole)
             stalls.append(max(times) - step)
             _until_two(client, pid)
     print(
-        f"kills: {finished} of {count} finished with the same bits; the step of the kill took "
+        f" kills: {finished} of {count} finished with the same bits; the step of the kill took "
         f"{np.median(stalls):.2f} s longer than others ({step:.2f} s), {max(stalls):.2f} s at most;"
         f" in all {np.median(lost):.2f} s were lost of {whole:.1f} s, {max(lost):.2f} s at most"
     )
@@ -294,7 +295,7 @@ def model(rounds: int) -> None:
     processor time is known: what it takes a worker is what ends the gain of more workers where
     these have cores of their own.
     """
-    sizes = {hidden: nr.RNN(I, hidden, rng=0) for hidden in (8, 64, 256, 512)}
+    sizes = {hidden: nr.RNN(I, hidden, rng=0) for hidden in (8, 64, 256)}
     P = {hidden: rnn.flat_parameters.nbytes for hidden, rnn in sizes.items()}
     idle: dict[tuple[int, int], tuple[float, float]] = {}
     working: dict[tuple[int, int, float], float] = {}

@@ -227,6 +227,20 @@ def test_a_function_is_read_once_by_each_worker_and_not_by_the_scheduler(client,
     assert sorted(path.name.partition("-")[0] for path in tmp_path.iterdir()) == sorted(workers)
 
 
+def test_a_result_is_let_go_of_in_the_next_call(client):
+    def kept():
+        client.sync(asyncio.sleep, 0)  # what was released goes when the client's loop comes to it
+        return len(client.futures)
+
+    counts = []
+    for k in range(3):
+        nr.dask.gradients(lambda k, _: (k, [np.ones(2)]), k, [1, 2])
+        counts.append(kept())
+    assert counts == [2, 2, 2]
+    nr.dask.gradients(lambda *_: (0.0, []), None, [1])
+    assert kept() == 1
+
+
 def test_what_cannot_be_sent_is_named(client):
     lock = threading.Lock()
     wanted = "must be something that can be pickled"
