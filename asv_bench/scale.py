@@ -184,13 +184,13 @@ def training(rounds: int) -> None:
     )
 
 
-def kills(rounds: int, count: int = 20, steps: int = 10) -> None:
+def kills(rounds: int, count: int = 20, steps: int = 15) -> None:
     """Trainings on two workers, of which one is killed at a random moment.
 
     Dask gives up a worker that is away a certain time after it was killed, and that it is once more
     where the next kill falls there: it is told to wait longer.
     """
-    N = samples_for(0.025, partial(loss, nr.RNN(I, H, rng=0)))
+    N = samples_for(0.01, partial(loss, nr.RNN(I, H, rng=0)))
     rng = random.Random(0)
     patience = dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
     with patience, workers(2) as client:
@@ -228,13 +228,13 @@ def kills(rounds: int, count: int = 20, steps: int = 10) -> None:
             finally:
                 signal.alarm(0)
                 killer.join()
-            print(".", end="", flush=True)
             finished += losses == calm[0][0] and np.array_equal(parameters, calm[0][1])
             lost.append(sum(times) - whole)
             stalls.append(max(times) - step)
+            print(f"kills: {len(lost)}: {stalls[-1]:.2f} s in a step", flush=True)
             _until_two(client, pid)
     print(
-        f" kills: {finished} of {count} finished with the same bits; the step of the kill took "
+        f"kills: {finished} of {count} finished with the same bits; the step of the kill took "
         f"{np.median(stalls):.2f} s longer than others ({step:.2f} s), {max(stalls):.2f} s at most;"
         f" in all {np.median(lost):.2f} s were lost of {whole:.1f} s, {max(lost):.2f} s at most"
     )
