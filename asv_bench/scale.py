@@ -127,7 +127,7 @@ def _torch_threads() -> int:
 def speedup(rounds: int) -> None:
     """Inference on two workers against one at blocks of 100 ms, beside torch in a map_blocks."""
     rnn = nr.RNN(I, H, rng=0)
-    blocks, N = 24, samples_for(0.1, rnn)
+    blocks, N = 12, samples_for(0.1, rnn)
     x = sequences(blocks, N)
     calls = {"ours": rnn(x)[1].sum().compute}
     try:
