@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import tempfile
 import threading
+import time
+from itertools import count, takewhile
 
 import numpy as np
 import pytest
@@ -46,7 +49,9 @@ def workers(count):
 
 @pytest.fixture(scope="module")
 def cluster():
-    with workers(2) as cluster:
+    """Of two workers, which are waited for when they are killed again and again."""
+    patience = {"distributed.deploy.lost-worker-timeout": "1 hour"}
+    with dask.config.set(patience), workers(2) as cluster:
         yield cluster
 
 
@@ -100,13 +105,13 @@ def test_gradients_are_those_of_the_blocks_one_by_one():
 def test_blocks_of_several_arrays():
     x, y = da.ones((5, 8, 3), chunks=(5, 2, 3)), da.arange(8, chunks=2)
 
-    def count(_, block):
+    def sums(_, block):
         a, b = block
         assert a.shape == (5, 2, 3) and b.shape == (2,)
         return b.sum(), []
 
     given = zip(x.to_delayed().ravel(), y.to_delayed().ravel(), strict=True)
-    assert in_one_process(count, None, given) == (28.0, [])
+    assert in_one_process(sums, None, given) == (28.0, [])
 
 
 def dying(parameters, x):
@@ -120,7 +125,7 @@ def dying(parameters, x):
 
 
 def train(steps, fatal, folder):
-    """The losses and parameters of a training by hand; in some steps a worker is killed.
+    """The losses and parameters of a training by hand; in steps that are fatal a worker is killed.
 
     The blocks are kept on the workers, so that some are lost with one.
     """
@@ -128,7 +133,7 @@ def train(steps, fatal, folder):
     optimizer, losses = nr.optim.Adam([rnn.flat_parameters], lr=1e-2), []
     kept = da.from_array(normal((5, 32, 3), np.float32), (5, 4, 3)).persist()
     x = kept.to_delayed().ravel()
-    for k in range(steps):
+    for k in steps:
         path = folder / str(k) if k in fatal else None
         value, grads = nr.dask.gradients(dying, (rnn, path), x)
         optimizer.step(grads)
@@ -138,9 +143,29 @@ def train(steps, fatal, folder):
 
 def test_a_training_loses_a_worker_and_nothing_else(client, tmp_path):
     with dask.config.set(scheduler="synchronous"):
-        expected = train(5, (), tmp_path)
-    assert_same_bits(train(5, (1, 3), tmp_path), expected)
+        expected = train(range(5), (), tmp_path)
+    assert_same_bits(train(range(5), (1, 3), tmp_path), expected)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "3"]
+
+
+def test_workers_are_killed_at_random_moments(client, cluster):
+    """From outside, whatever they do; both of them too, and while another is being started."""
+    rng = random.Random(0)
+
+    def kill():
+        for _ in range(4):
+            time.sleep(rng.uniform(0, 1))
+            pids = [nanny.pid for nanny in cluster.workers.values() if nanny.pid is not None]
+            if pids:
+                with contextlib.suppress(ProcessLookupError):  # another was faster
+                    os.kill(rng.choice(pids), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    losses, parameters = train(takewhile(lambda _: killer.is_alive(), count()), (), None)
+    killer.join()
+    with dask.config.set(scheduler="synchronous"):
+        assert_same_bits((losses, parameters), train(range(len(losses)), (), None))
 
 
 def test_blocks_on_the_workers_arrays_and_what_is_still_to_be_made(client):
@@ -200,6 +225,20 @@ def test_a_function_is_read_once_by_each_worker_and_not_by_the_scheduler(client,
         nr.dask.gradients(function, nr.RNN(3, 4, rng=k), kept)
     workers = {str(pid) for pid in client.run(os.getpid).values()}
     assert sorted(path.name.partition("-")[0] for path in tmp_path.iterdir()) == sorted(workers)
+
+
+def test_a_result_is_let_go_of_in_the_next_call(client):
+    def kept():
+        client.sync(asyncio.sleep, 0)  # what was released goes when the client's loop comes to it
+        return len(client.futures)
+
+    counts = []
+    for k in range(3):
+        nr.dask.gradients(lambda k, _: (k, [np.ones(2)]), k, [1, 2])
+        counts.append(kept())
+    assert counts == [2, 2, 2]
+    nr.dask.gradients(lambda *_: (0.0, []), None, [1])
+    assert kept() == 1
 
 
 def test_what_cannot_be_sent_is_named(client):

@@ -18,6 +18,7 @@ import pickle
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 from uuid import uuid4
@@ -176,12 +177,26 @@ def _submitted(
     shared = [workers.pickled("function", function)], [workers.pickled("parameters", parameters)]
     repeated = (one * len(parts) for one in shared)
     futures = client.map(_unpacked, *repeated, parts, list(firsts), key="gradients", pure=False)
+    _released()
     try:
         sums: list[Sum] = client.gather(futures)
-        return sums
-    finally:
-        for future in futures:  # those too that nobody waits for any longer
+    except BaseException:  # the others' results are no longer waited for
+        for future in futures:
             future.release()
+        raise
+    _read.extend(futures)
+    return sums
+
+
+# Results of the last call, which are let go of in the next one. A client sends nothing for 10 ms
+# after each message, so that the word to forget them would hold up the tasks of the next call.
+_read: list[Any] = []
+
+
+def _released() -> None:
+    while _read:
+        with suppress(IndexError):  # another thread was faster
+            _read.pop().release()
 
 
 # What a function compiles or reads when it is made is not done again in each step.
