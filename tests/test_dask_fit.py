@@ -185,8 +185,12 @@ def test_progress_is_shown(capsys):
 
 @pytest.fixture
 def workers():
-    """A cluster, and a client of it; how many workers there are is up to the test."""
+    """A client of a cluster of one worker, of which a test may ask for more.
+
+    Those that are killed are waited for, however slowly they start on a busy machine.
+    """
     with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}),
         distributed.LocalCluster(
             n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
