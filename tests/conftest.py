@@ -17,6 +17,20 @@ settings.register_profile(
 settings.load_profile("numba_rnn")
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Let files keep their order where they are spread over processes, as slow ones come early.
+
+    pytest-randomly shuffles the tests of each file, and in one process the files too.
+    """
+    files = dict.fromkeys(item.path for item in items)
+    result = yield
+    if hasattr(config, "workerinput"):  # of pytest-xdist
+        places = {path: place for place, path in enumerate(files)}
+        items.sort(key=lambda item: places[item.path])
+    return result
+
+
 @pytest.fixture(scope="session")
 def torch():
     """The torch package; skips the test where it isn't installed, except in CI, where it must be.

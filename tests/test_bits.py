@@ -414,6 +414,7 @@ def test_what_cannot_be_written_to_is_read_without_a_detour(monkeypatch):
         step.backward(step.h)
 
 
+@pytest.mark.thread_unsafe(reason="the memory of all threads is counted")
 def test_a_large_batch_takes_no_more_than_its_share_of_memory():
     """Scratch memory grows as the batch does, not as its square."""
     rnn, x = nr.RNN(1, 1, rng=0), np.zeros((2, 30_000, 1), np.float32)

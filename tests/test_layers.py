@@ -651,6 +651,24 @@ def test_public_names():
         nr.LSTM  # noqa: B018
 
 
+@pytest.mark.thread_unsafe(reason="names of the module come and go")
+@pytest.mark.parametrize("module", [nr, nr.estimators], ids=["numba_rnn", "estimators"])
+def test_names_are_listed_while_another_thread_imports_one(module):
+    came = []
+
+    def another_thread(frame, event, function):
+        if event == "c_call" and getattr(function, "__name__", "") == "startswith" and not came:
+            module.another = came.append(True)
+
+    sys.setprofile(another_thread)
+    try:
+        names = dir(module)
+    finally:
+        sys.setprofile(None)
+        del module.another
+    assert came and "another" not in names and set(module.__all__) <= set(names)
+
+
 def test_importing_is_light():
     """Neither Numba nor anything that is no dependency, until it is used."""
     code = (

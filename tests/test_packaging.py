@@ -81,7 +81,7 @@ CI = ROOT / ".ci" / "run"
 @pytest.mark.skipif(not CI.exists(), reason="only the repository has it, the sdist does not")
 def test_ci_names_files_that_are_there():
     lists = dict(re.findall(r"^(\w+)=\(([^)]+)\)$", CI.read_text(encoding="utf-8"), re.MULTILINE))
-    assert list(lists) == ["GENERIC", "OLDEST"]
+    assert list(lists) == ["THREADS", "GENERIC", "OLDEST", "NEWER"]
     for names in lists.values():
         for name in names.split():
             assert (ROOT / "tests" / f"test_{name}.py").exists(), name

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 from helpers import assert_same_bits, example
+from processes import python
 
 import numba_rnn as nr
 from numba_rnn import batches, cpu
@@ -152,6 +153,38 @@ def test_empty_batches_of_any_kind():
                 assert_same_bits(tape.h_n, h_0)
                 assert_same_bits(grads.h_0, 2 * h_0)
                 assert not grads.flat.any()
+
+
+def test_numba_checks_bounds_where_it_is_told_to(tmp_path):
+    """These loops index arrays. That they lie on the disk without checks makes no difference."""
+    code = """
+import numpy as np
+from numba_rnn.cpu import tables
+L, N, steps = 3, 2, 5
+step_row, batch_row, lengths = np.arange(L), np.arange(N), np.array([2, 3])
+index = np.zeros(L + 3 * N, np.int64)
+tables.longest_first(step_row, batch_row, lengths, index)
+cut, rows = np.zeros(3, np.int64), np.zeros(2 * steps + N, np.int64)
+assert tables.cut_samples(index, L, N, steps, cut) == 1
+tables.follow(index, L, N, steps, N, rows)
+print("right")
+"""
+    faults = """
+short = index[: L + N + 1].copy()
+for name, call in {
+    "longest_first": lambda: tables.longest_first(step_row, batch_row, lengths, short),
+    "cut_samples": lambda: tables.cut_samples(short, L, N + 1, steps, cut),
+    "follow": lambda: tables.follow(index, L, N, steps, N, rows[:-1].copy()),
+}.items():
+    try:
+        call()
+    except IndexError:
+        print(name)
+"""
+    variables = {"NUMBA_CACHE_DIR": tmp_path, "NUMBA_DISABLE_JIT": None}
+    assert python(code, NUMBA_BOUNDSCHECK=None, **variables) == "right\n"
+    found = python(code + faults, NUMBA_BOUNDSCHECK=1, **variables).split()
+    assert found == ["right", "longest_first", "cut_samples", "follow"]
 
 
 # --- kept -----------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The promises about threads: callers from any number of them, forks, and a quiet neighbour."""
 
-import importlib.util
+import importlib
 import os
 import threading
 import time
@@ -13,7 +13,17 @@ import numba_rnn as nr
 from numba_rnn.cpu import plans
 from numba_rnn.cpu.native import Twins
 
-LAYERS = ["workqueue"] + ["omp"] * bool(importlib.util.find_spec("numba.np.ufunc.omppool"))
+
+def is_there(layer):
+    """Whether a threading layer of Numba can be loaded: some need a library."""
+    try:
+        importlib.import_module(f"numba.np.ufunc.{layer}pool")
+    except ImportError:
+        return False
+    return True
+
+
+LAYERS = ["workqueue", *filter(is_there, ("omp", "tbb"))]
 each_threading_layer = pytest.mark.parametrize("layer", LAYERS)
 
 # What every process below begins with: some calls, each with a forward pass and its backward, and

@@ -110,7 +110,7 @@ def _kernels() -> ModuleType:
         try:
             spec.loader.exec_module(module)
         except BaseException:
-            for name in [n for n in sys.modules if n == _NAME or n.startswith(f"{_NAME}.")]:
+            for name in [n for n in list(sys.modules) if n == _NAME or n.startswith(f"{_NAME}.")]:
                 del sys.modules[name]
             raise
         finally:

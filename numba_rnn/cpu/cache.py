@@ -3,9 +3,9 @@
 Numba's own cache fails over a damaged file, reads from writable directories only, and unpickles
 (so runs) whatever lies in them. Here an entry is one file, a checksum with the pickled result of
 a compilation behind it. Its name has all that the code depends on: the kernel, the sources, the
-types, the processor, the versions of Numba and Python. So nothing can be stale, whatever time
-stamps say, and what two processes write at once is the same. Who writes an entry removes what other
-versions and processes that were killed have left.
+types, the processor, the versions of Numba and Python, and Numba's settings. So nothing can be
+stale, whatever time stamps say, and what two processes write at once is the same. Who writes an
+entry removes what other versions and processes that were killed have left.
 """
 
 from __future__ import annotations
@@ -43,6 +43,11 @@ CHECKSUM_BYTES = CHECKSUM().digest_size
 DAY = 86400  # seconds
 # How long an entry of other sources stays that nobody reads, and a file that was not finished.
 UNUSED, UNFINISHED = 30 * DAY, DAY / 24
+# Of Numba's settings (NUMBA_BOUNDSCHECK and others) those that make other code of the same source.
+SETTINGS = (
+    "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "DEBUG_ARRAY_OPT_RUNTIME", "EXTEND_VARIABLE_LIFETIMES",
+    "LOOP_VECTORIZE", "OPT", "SLP_VECTORIZE",
+)  # fmt: skip
 _warned = False
 _tidied: set[Path] = set()
 
@@ -87,7 +92,8 @@ class DiskCache(NullCache):
         return None
 
     def save_overload(self, sig: Any, data: CompileResult) -> None:
-        assert not data.library.has_dynamic_globals  # addresses of this process, in the code
+        if data.library.has_dynamic_globals:  # addresses of this process, with NUMBA_OPT=0
+            return
         name = self._file_name(sig, data.codegen)
         payload = dumps(data._reduce())
         failures, kept = [], None
@@ -107,6 +113,7 @@ class DiskCache(NullCache):
         key = (
             str(sig), codegen.magic_tuple(), numba.__version__, llvmlite.__version__,
             sys.implementation.cache_tag, getattr(sys, "abiflags", ""),
+            [getattr(config, setting, None) for setting in SETTINGS],
         )  # fmt: skip
         digest = hashlib.sha256(repr(key).encode()).hexdigest()[:24]
         return f"{self._name}-{DIGEST}-{digest}.nbc"

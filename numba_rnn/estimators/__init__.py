@@ -58,4 +58,5 @@ if not TYPE_CHECKING:  # a type checker would take every name for one of ours
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])
+    names = list(globals())  # at once: another thread may import a name meanwhile
+    return sorted([*__all__, *(name for name in names if name.startswith("__"))])
