@@ -1,7 +1,7 @@
 """What Dask costs, and what more workers bring: the figures of docs/howto/dask.md.
 
     python asv_bench/scale.py            all of them, ten minutes on two idle cores
-    python asv_bench/scale.py overhead   one of them: overhead speedup training kills memory model
+    python asv_bench/scale.py kills      one: machine overhead speedup training kills memory model
 
 Workers are processes of one thread. What is compared runs in turns, and times are medians of the
 rounds.
@@ -16,8 +16,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import get_context
 
 import dask
 import dask.array as da
@@ -77,6 +79,27 @@ def samples_for(seconds: float, call: Callable[[np.ndarray], object]) -> int:
     numba.set_num_threads(1)
     x = filled((L, 512, I))
     return max(1, round(512 * seconds / medians(5, call=lambda: call(x))["call"]))
+
+
+def machine(rounds: int) -> None:
+    """What a second core brings without Dask: the same work in one process, and in two at once."""
+    blocks = [samples_for(0.1, nr.RNN(I, H, rng=0))] * 2
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        list(pool.map(_blocks, blocks))
+        found = medians(
+            3 * rounds,
+            one=lambda: list(pool.map(_blocks, blocks[:1])),
+            two=lambda: list(pool.map(_blocks, blocks)),
+        )
+    print(f"machine: two processes without Dask do {2 * found['one'] / found['two']:.2f}x the work")
+
+
+def _blocks(N: int) -> None:
+    """Twelve blocks in one thread."""
+    numba.set_num_threads(1)
+    rnn, x = nr.RNN(I, H, rng=0), filled((L, N, I))
+    for _ in range(12):
+        rnn(x)
 
 
 # --- inference ----------------------------------------------------------------------------------
@@ -377,6 +400,7 @@ def _sent(client: Client) -> int:
 
 
 PARTS = {
+    "machine": machine,
     "overhead": overhead,
     "speedup": speedup,
     "training": training,
