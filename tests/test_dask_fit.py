@@ -92,7 +92,7 @@ SHUFFLED = {
     "dropout": {"num_layers": 2, "dropout": 0.5},
     "early stopping": {"early_stopping": True, "validation_fraction": 0.3},
     "members": {"n_members": 2, "early_stopping": True, "validation_fraction": 0.3},
-    "L-BFGS": {"solver": "lbfgs", "tol": 1.0},
+    "L-BFGS": {"solver": "lbfgs", "tol": 0.02, "max_iter": 100},
     "in their order": {"shuffle": False, "learning_rate": "cosine"},
 }
 
@@ -102,6 +102,7 @@ def test_the_model_does_not_depend_on_chunks(options, monkeypatch):
     """Nor on the scheduler, nor on how much is kept in memory at a time."""
     model = RNNRegressor(**QUICK | options, batch_size=16)
     expected = fitted(model.fit(in_blocks(X), Y))
+    assert model.n_iter_ > 1
     for size in (1, 50):
         assert_same_bits(fitted(model.fit(in_blocks(X, size), in_blocks(Y, 7))), expected)
     with dask.config.set(scheduler="threads"):
@@ -114,26 +115,93 @@ def test_the_model_does_not_depend_on_chunks(options, monkeypatch):
     assert_same_bits(fitted(model.fit(in_blocks(X, 50), Y)), several)
 
 
-def test_every_series_is_seen_once_an_epoch(monkeypatch):
+CUTS = [(50, 10, 1), (50, 10, 2), (17, 1, 1), (15, 4, 1), (50, 24, 1), (3, 9, 1)]
+
+
+@pytest.mark.parametrize(("N", "size", "groups"), CUTS)
+def test_every_series_is_seen_once_an_epoch(N, size, groups, monkeypatch):
+    """In batches of the size that is asked for, and of the rest."""
+    from numba_rnn.dask import fitting
+
+    steps, real = [], fitting.gradients
+
+    def gradients(leaf, weights, leaves):
+        parts = dask.compute(*(leaf[0] for leaf in leaves))
+        rows = [
+            part.x.rows.reshape(-1, 7)[some]
+            for part, (_, some, _) in zip(parts, leaves, strict=True)
+        ]
+        steps.append(np.concatenate(rows)[:, 0].tolist())
+        return real(leaf, weights, leaves)
+
+    table = X[:N, :, 0]
+    monkeypatch.setattr(fitting, "gradients", gradients)
+    monkeypatch.setattr("numba_rnn.dask.blocks.GROUP", -(-table.nbytes // groups))
+    options = QUICK | {"max_iter": 1, "standardize": False, "patch": None, "dtype": "float64"}
+    for seed in (0, 1):
+        RNNRegressor(**options | {"random_state": seed}, batch_size=size).fit(
+            in_blocks(table), Y[:N]
+        )
+    count = len(steps) // 2
+    first, second = (np.concatenate(some).tolist() for some in (steps[:count], steps[count:]))
+    assert sorted(first) == sorted(second) == sorted(table[:, 0].tolist())
+    assert first != second or N == 1
+    lengths = [len(step) for step in steps[:count]]
+    if groups == 1:
+        assert lengths == [size] * (N // size) + [N % size] * (N % size > 0)
+    else:
+        assert sum(lengths) == N and max(lengths) == size and len(lengths) <= N // size + groups
+
+
+@pytest.mark.parametrize("N", [1, 2, 15, 17])
+def test_few_series(N):
+    lazy, expected = (RNNRegressor(**WHOLE).fit(x, Y[:N]) for x in (in_blocks(X[:N]), X[:N]))
+    np.testing.assert_allclose(weights(lazy), weights(expected), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("memory", [0, 1e9])
+def test_weights_that_are_nothing(memory, monkeypatch):
+    """In whole blocks, and beside others that are much more."""
+    monkeypatch.setattr("numba_rnn.dask.workers.memory", lambda: memory)
+    for small in (0.0, 1e-300, 1e-50):
+        some = np.where(np.arange(50) < 30, small, 1e300 if small == 1e-300 else 1.0)
+        lazy, expected = (
+            RNNRegressor(**WHOLE, alpha=0.1).fit(x, Y, some) for x in (in_blocks(X), X)
+        )
+        np.testing.assert_allclose(weights(lazy), weights(expected), rtol=1e-9, atol=1e-11)
+        quick = RNNRegressor(**QUICK, batch_size=16, early_stopping=True)
+        assert np.isfinite(quick.fit(in_blocks(X), Y, some).loss_curve_).all()
+
+
+def test_masks_of_dropout_differ(monkeypatch):
     from numba_rnn.dask.fitting import Leaf
 
-    seen, sizes, real = [], [], Leaf.__call__
+    seeds, real = [], Leaf.__call__
 
     def leaf(self, weights, block):
-        seen.extend(block[0].x.rows.reshape(-1, 7)[block[1], 0].tolist())
-        sizes.append(len(block[1]))
+        seeds.append(tuple(block[2]))
         return real(self, weights, block)
 
     monkeypatch.setattr(Leaf, "__call__", leaf)
-    monkeypatch.setattr("numba_rnn.dask.blocks.GROUP", X[:, :, 0].nbytes // 2)
-    options = QUICK | {"max_iter": 1, "standardize": False, "patch": None, "dtype": "float64"}
-    RNNRegressor(**options, batch_size=10).fit(in_blocks(X[:, :, 0]), Y)
-    assert sorted(seen) == sorted(X[:, 0, 0].tolist())
-    assert max(sizes) <= 2
-    first = list(seen)
-    seen.clear()
-    RNNRegressor(**options | {"random_state": 1}, batch_size=10).fit(in_blocks(X[:, :, 0]), Y)
-    assert seen != first and sorted(seen) == sorted(first)
+    RNNRegressor(**QUICK, num_layers=2, dropout=0.5, batch_size=16).fit(in_blocks(X), Y)
+    assert len(set(seeds)) == len(seeds) > 32
+
+
+def test_series_are_read_once_where_they_fit(monkeypatch):
+    reads = []
+
+    def read(block):
+        reads.append(len(block))
+        return block
+
+    def count(**options):
+        reads.clear()
+        RNNRegressor(**QUICK, **options).fit(in_blocks(X).map_blocks(read, meta=X[:0]), Y)
+        return sum(reads)
+
+    assert count() == count(missing="forward") == 50 * 3 * 1  # three chunks of steps, one of two
+    monkeypatch.setattr("numba_rnn.dask.workers.memory", lambda: 0)
+    assert count() > 150
 
 
 def test_validation_data_of_any_kind():
@@ -292,8 +360,13 @@ def test_what_is_wrong_is_said_before_training_begins():
     with pytest.raises(ValueError, match="contains NaN"):
         model.partial_fit(in_blocks(bad), Y)
     assert_same_bits(weights(model), before)
+    shorter = da.from_array(X, (25, 7, 2)).map_blocks(lambda block: block[1:], meta=X[:0])
+    with pytest.raises(ValueError, match="X must have the series that its chunks say"):
+        model.fit(shorter, Y)
     masked = in_blocks(np.ma.masked_greater(X, 1.5))
-    with pytest.raises(ValueError, match="of the series from 0 on, X must have no masked entries"):
+    with pytest.raises(
+        ValueError, match=r"of the series from \d+ on, X must have no masked entries"
+    ):
         model.fit(masked, Y)
     filled = RNNRegressor(**WHOLE, missing="forward")
     gaps = np.where(X > 1.5, np.nan, X)

@@ -1,9 +1,12 @@
 """Forecasters and lists of series that Dask holds: in bags, or as partitions of frames."""
 
+import threading
+
 import numpy as np
 import pandas as pd
 import pytest
 from helpers import assert_same_bits
+from sklearn.exceptions import NotFittedError
 
 from numba_rnn.estimators import RNNForecaster, from_long, to_long, window_regressor
 
@@ -40,7 +43,8 @@ def test_a_bag_is_the_list_of_its_series(partitions):
     expected = forecaster().fit(SERIES)
     found = forecaster().fit(bags.from_sequence(SERIES, npartitions=partitions))
     np.testing.assert_allclose(weights(found), weights(expected), rtol=1e-8, atol=1e-10)
-    assert not np.array_equal(weights(found), weights(forecaster().fit(SERIES[::-1])))
+    turned = forecaster().fit(bags.from_sequence(SERIES[::-1], npartitions=partitions))
+    np.testing.assert_allclose(turned.predict()[::-1], found.predict(), rtol=1e-6)
     np.testing.assert_allclose(found.predict(), expected.predict(), rtol=1e-8)
     np.testing.assert_allclose(found.validation_scores_, expected.validation_scores_, rtol=1e-7)
 
@@ -71,6 +75,43 @@ def test_x_comes_in_the_same_partitions():
         model.predict(4, BESIDE, y=y)
     with pytest.raises(TypeError, match="X must be in partitions as y is"):
         model.predict(4, bags.from_sequence(BESIDE, npartitions=2), y=y)
+
+
+def test_what_is_known_of_series_as_a_whole():
+    static = RNG.normal(size=(6, 2))
+    model = forecaster(linear=False).fit(SERIES, static=static)
+    found = forecaster(linear=False).fit(bags.from_sequence(SERIES, npartitions=3), static=static)
+    np.testing.assert_allclose(weights(found), weights(model), rtol=1e-8, atol=1e-10)
+    y, rows = (bags.from_sequence(one, npartitions=3) for one in (SERIES, list(static)))
+    ahead = model.predict(y=y, static=rows).compute()
+    assert_same_bits(ahead, model.predict(y=SERIES, static=static))
+    with pytest.raises(TypeError, match="static must be in partitions as y is, a Bag of 3"):
+        model.predict(y=y, static=static[:2])
+
+
+def test_what_is_not_taken():
+    y = bags.from_sequence(SERIES, npartitions=3)
+    with pytest.raises(NotFittedError):
+        forecaster().predict(y=y)
+    model = forecaster().fit(SERIES)
+    with pytest.raises(ValueError, match="steps must be"):
+        model.predict(-1, y=y)
+    with pytest.raises(TypeError, match="a bag must hold series, got one that holds numbers"):
+        forecaster().fit(bags.from_sequence(SERIES[0].tolist()))
+    lock = threading.Lock()
+    own = window_regressor(**WHOLE, loss=lambda *given: lock)
+    with pytest.raises(TypeError, match="loss must be something that can be pickled"):
+        RNNForecaster(4, regressor=own).fit(y)
+    assert forecaster().backtest(y, 1).scores == forecaster().backtest(SERIES, 1).scores
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_checkpoint_belongs_to_the_list_or_to_the_bag(first, tmp_path):
+    given = [SERIES, bags.from_sequence(SERIES, npartitions=3)]
+    forecaster(checkpoint=tmp_path / "c").fit(given[first])
+    forecaster(checkpoint=tmp_path / "c").fit(given[first])
+    with pytest.raises(ValueError, match="with other X or y"):
+        forecaster(checkpoint=tmp_path / "c").fit(given[1 - first])
 
 
 def test_a_partition_of_a_frame_is_a_series():

@@ -9,6 +9,7 @@ So what is trained on a block doesn't depend on the chunks that X came in, nor o
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,9 +22,23 @@ from ..estimators.missing import Filling
 from ..estimators.sequences import ROUNDING, Sequences, spread
 from ..estimators.training import auto_batch_size
 from ..extras import need
+from . import workers
 
 LEAVES = 16  # blocks that a batch takes its series from: a power of two
 GROUP = 64_000_000  # bytes that so many of them have, or more where a batch has
+
+
+def borders(series: int, size: int, batch: int | None) -> np.ndarray:
+    """Cut series, which have so many bytes together, into blocks for batches of a size.
+
+    Returns
+    -------
+    ndarray of int64, shape (M + 1,)
+        Where each block begins, and where the last one ends.
+    """
+    most = series // (batch or auto_batch_size(series))  # or else a group were less than a batch
+    count = min(series, LEAVES * max(1, min(-(-size // GROUP), most)))
+    return np.arange(count + 1) * series // count
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +78,12 @@ class Blocks:
                 f"(n_samples, n_timesteps), and not be empty, got {tuple(X.shape)}"
             )
         N, T = X.shape[:2]
-        most = N // (batch or auto_batch_size(N))  # or else a group would be less than a batch
-        rounds = max(1, min(-(-X.nbytes // GROUP), most))
-        count = min(N, LEAVES * rounds)
-        ends = np.arange(count + 1) * N // count
+        size = math.prod(X.shape) * 8  # as float64, whatever dtype these numbers have
+        ends = borders(N, size, batch)
         X = X.rechunk({0: tuple(np.diff(ends).tolist())} | dict.fromkeys(range(1, X.ndim), -1))
         parts, series = list(X.to_delayed().ravel()), np.arange(N)
+        if 2 * size <= workers.memory():  # for what is read of them, too
+            parts = list(need("dask", "dask", "a Dask array").persist(*parts))
         return cls(parts, ends, series, series * T, T, X.shape[2] if X.ndim == 3 else 1, gaps)
 
     def __len__(self) -> int:
@@ -110,13 +125,15 @@ class Blocks:
                 found.append(None)
                 continue
             own = [None if array is None else array[a:b] for array in arrays]
-            found.append(task(part, self.places[a:b] - first, first, self.gaps, function, own))
+            place = first, self.ends[k + 1]
+            found.append(task(part, place, self.places[a:b] - first, self.gaps, function, own))
         return found
 
     def measured(self, function: Callable[..., Any], *arrays: np.ndarray | None) -> list[Any]:
         """Return what a function says of each block in which there are series."""
         tasks = [task for task in self.each(function, *arrays) if task is not None]
-        return list(need("dask", "dask", "a Dask array").compute(*tasks))
+        found = need("dask", "dask", "a Dask array").compute(*tasks)
+        return [one for one in found if one is not None]
 
     def content(self) -> list[np.ndarray]:
         """Return what tells these series from others."""
@@ -125,6 +142,8 @@ class Blocks:
 
     def turned(self) -> bool:
         """Whether the first ones look as if time were their last axis."""
+        if not checks.may_be_turned(self.steps, self.features):
+            return False
         return bool(self[np.arange(len(self)) < self.ends[1]].measured(_turned)[0])
 
     def filling(self, weights: np.ndarray | None) -> Filling:
@@ -163,13 +182,19 @@ class Blocks:
 
 def _on_block(
     block: np.ndarray,
+    place: tuple[int, int],
     chosen: np.ndarray,
-    first: int,
     gaps: bool,
     function: Callable[..., Any],
     arrays: list[np.ndarray | None],
 ) -> Any:
-    """What a function says of some series of a block."""
+    """What a function says of some series of the block of the series in a place."""
+    first, end = place
+    if len(block) != end - first:
+        raise ValueError(
+            f"X must have the series that its chunks say, {end - first} from {first} on, got "
+            f"{len(block)}"
+        )
     if len(chosen) < len(block):
         block = block[chosen]
     read = checks.table if block.ndim == 2 else checks.array_3d
@@ -203,7 +228,9 @@ class _Measure:
 
     filling: Filling | None
 
-    def __call__(self, x: Sequences, weights: np.ndarray | None) -> tuple[Any, ...]:
+    def __call__(self, x: Sequences, weights: np.ndarray | None) -> tuple[Any, ...] | None:
+        if weights is not None and not weights.any():  # beside those of others they are nothing
+            return None
         rows = x.rows if self.filling is None else self.filling.fill(x)[0]
         of_steps = None if weights is None else np.repeat(weights, x.lengths)
         total = len(rows) if of_steps is None else of_steps.sum()

@@ -29,7 +29,8 @@ from ..extras import need
 from ..linear import Linear
 from ..rnn import RNN
 from . import workers
-from .blocks import GROUP, LEAVES, Blocks
+from .blocks import LEAVES, Blocks, borders
+from .threads import share
 from .trees import gradients
 
 
@@ -73,14 +74,14 @@ class Leaf:
         if seed is not None:  # of the masks of dropout
             network.rnn._rng = np.random.default_rng(seed)
             network.rnn.train()
-        sums = np.zeros_like(weights)
+        sums = np.zeros(len(weights))  # in float64, where n times a gradient is a number
         with np.errstate(all="ignore"):
             for k in range(0, len(which), SERIES_AT_ONCE):
                 some = which[k : k + SERIES_AT_ONCE]
                 some = some[np.argsort(-examples.x.lengths[some], kind="stable")]
                 for value, n, grads, mass in examples.gradients(network, some, self.truncation):
                     loss += n * value
-                    sums += n * grads
+                    sums += np.multiply(grads, n, dtype=np.float64)
                     counts += n, mass
         return loss, [sums, counts]
 
@@ -113,7 +114,7 @@ class Prepared:
         steps: bool,
         exponent: int,
     ) -> Prepared:
-        """Read all series once, and keep them where there is memory for that.
+        """Read all series, and keep them where there is memory for that.
 
         Raises
         ------
@@ -130,10 +131,11 @@ class Prepared:
         numbers *= int(reading.patches.counts(blocks.lengths[:1])[0])
         fits = len(blocks) * numbers * reading.dtype.itemsize <= workers.memory()
         dask = need("dask", "dask", "a Dask array")
-        if fits:
-            parts = list(dask.persist(*parts))
-        there = [dask.delayed(len, pure=False)(part) for part in parts if part is not None]
-        dask.compute(*there)  # what is wrong with some series is said before training begins
+        with workers.without_word_of_size():
+            if fits:
+                parts = list(dask.persist(*parts))
+            there = [dask.delayed(len, pure=False)(part) for part in parts if part is not None]
+            dask.compute(*there)  # what is wrong with some series is said before training begins
         return cls(parts, blocks.bounds, fits)
 
     def groups(self, order: np.ndarray) -> Iterator[np.ndarray]:
@@ -145,7 +147,10 @@ class Prepared:
     def held(self, group: np.ndarray) -> Iterator[list[Any]]:
         """The blocks of a group, while they are kept."""
         parts = [self.parts[block] for block in group]
-        yield parts if self.kept else list(need("dask", "dask", "a Dask array").persist(*parts))
+        if not self.kept:
+            with workers.without_word_of_size():
+                parts = list(need("dask", "dask", "a Dask array").persist(*parts))
+        yield parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +159,7 @@ class Remote:
 
     Attributes
     ----------
-    blocks : Prepared
+    prepared : Prepared
     target : ndarray, shape (N, ...) or, for each step, (N·T, ...)
         Of all series of the blocks, as `weights`: they stay with the caller.
     weights : ndarray or None
@@ -164,7 +169,7 @@ class Remote:
         Whether targets are those of steps.
     """
 
-    blocks: Prepared
+    prepared: Prepared
     target: np.ndarray
     weights: np.ndarray | None
     places: np.ndarray
@@ -182,47 +187,44 @@ class Remote:
         """Targets and weights of these series alone, in their order."""
         rows = self.places
         if self.steps:
-            T = len(self.target) // int(self.blocks.bounds[-1])
+            T = len(self.target) // int(self.prepared.bounds[-1])
             rows = (rows[:, None] * T + np.arange(T)).ravel()
         return self.target[rows], None if self.weights is None else self.weights[rows]
 
     def _inside(self, block: int) -> np.ndarray:
         """Series of a block that are meant, by their places in it."""
-        first, end = self.blocks.bounds[block : block + 2]
+        first, end = self.prepared.bounds[block : block + 2]
         return self.places[(self.places >= first) & (self.places < end)] - first
 
     def epoch(
         self, network: Network, size: int, rng: np.random.Generator | None, truncation: int | None
     ) -> Iterator[Gradient]:
         """Go once over all series in batches of a size, shuffled with random numbers."""
-        leaf, count = Leaf.of(network, truncation), len(self.blocks.parts)
+        leaf, count = Leaf.of(network, truncation), len(self.prepared.parts)
         drops = network.rnn.dropout > 0 and network.rnn.num_layers > 1
         order = np.arange(count) if rng is None else rng.permutation(count)
-        for group in self.blocks.groups(order):
+        for group in self.prepared.groups(order):
             own = [self._inside(block) for block in group]
             if rng is not None:
                 own = [rng.permutation(series) for series in own]
-            batches = -(-sum(map(len, own)) // size)
-            with self.blocks.held(group) as parts:
-                for k in range(batches):
+            with self.prepared.held(group) as parts:
+                for some in _batches(own, size):
                     seed = int(network.rnn._rng.integers(2**63)) if drops else None
-                    some = [
-                        series[len(series) * k // batches : len(series) * (k + 1) // batches]
-                        for series in own
-                    ]
                     yield from self._sum(leaf, network.weights, parts, some, seed)
+                del parts  # or else they would be there with those of the next group
 
     def whole(self, network: Network) -> Gradient:
         """Return the gradient of all series."""
         leaf, loss, counts = Leaf.of(network), 0.0, np.zeros(2)
         sums = np.zeros_like(network.weights)
-        for group in self.blocks.groups(np.arange(len(self.blocks.parts))):
+        for group in self.prepared.groups(np.arange(len(self.prepared.parts))):
             own = [self._inside(block) for block in group]
-            with self.blocks.held(group) as parts:
+            with self.prepared.held(group) as parts:
                 for value, n, grads, mass in self._sum(leaf, network.weights, parts, own, None):
                     loss += n * value
                     sums += n * grads
                     counts += n, mass
+                del parts
         n, mass = counts.tolist()
         return loss / n, n, sums / n, mass
 
@@ -245,19 +247,20 @@ class Remote:
         value, (grads, counts) = gradients(leaf, weights.copy(), leaves)
         n, mass = counts.tolist()
         if n > 0:
-            yield value / n, n, grads / n, mass
+            yield value / n, n, (grads / n).astype(weights.dtype), mass
 
     def predict(self, network: Network) -> np.ndarray:
         """Return what the network reads of each series (N, K), or of each step (R, K)."""
         dask = need("dask", "dask", "a Dask array")
         leaf = dask.delayed((Leaf.of(network), network.weights.copy()), traverse=False, pure=False)
         task, found = dask.delayed(_predict, pure=False), {}
-        for group in self.blocks.groups(np.arange(len(self.blocks.parts))):
+        for group in self.prepared.groups(np.arange(len(self.prepared.parts))):
             own = {block: inside for block in group if len(inside := self._inside(block))}
-            with self.blocks.held(np.array(list(own), int)) as parts:
+            with self.prepared.held(np.array(list(own), int)) as parts:
                 said = [task(leaf, *pair) for pair in zip(parts, own.values(), strict=True)]
                 found.update(zip(own, dask.compute(*said), strict=True))
-        block = np.searchsorted(self.blocks.bounds, self.places, "right") - 1
+                del parts, said
+        block = np.searchsorted(self.prepared.bounds, self.places, "right") - 1
         shape = next(iter(found.values())).shape[1:]
         out = np.empty((len(self), *shape), network.weights.dtype)
         for k, readout in found.items():
@@ -284,11 +287,24 @@ def examples(
     return Remote(prepared, target, weights, np.arange(len(x)), steps)
 
 
-def sent(examples: Examples) -> Remote:
-    """Send examples that are in memory to the workers, in blocks."""
+def _batches(own: list[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    """Cut the series of some blocks into batches of a size, the last one of what is left.
+
+    Of each block a batch has as large a share as of the others, or one series more or less.
+    """
+    counts = [len(series) for series in own]
+    share = np.concatenate([(np.arange(n) + 0.5) / max(n, 1) for n in counts])
+    batch = np.empty(len(share), np.int64)
+    batch[np.argsort(share, kind="stable")] = np.arange(len(share)) // size
+    of_blocks = np.split(batch, np.cumsum(counts)[:-1])
+    for k in range(-(-len(share) // size)):
+        yield [series[mine == k] for series, mine in zip(own, of_blocks, strict=True)]
+
+
+def send(examples: Examples, batch: int | None) -> Remote:
+    """Send examples that are in memory to the workers, in blocks for batches of a size."""
     x, steps = examples.x, examples.steps
-    count = min(len(x), LEAVES * -(-x.rows.nbytes // GROUP))
-    bounds, parts = np.arange(count + 1) * len(x) // count, []
+    bounds, parts = borders(len(x), x.rows.nbytes, batch), []
     for a, b in pairwise(bounds.tolist()):
         some = x[np.arange(a, b)]
         low, high = int(some.starts.min()), int((some.starts + some.lengths).max())
@@ -297,7 +313,8 @@ def sent(examples: Examples) -> Remote:
         series = Sequences(x.rows[low:high], some.starts - low, some.lengths)
         part = replace(examples, x=series, target=examples.target[own], weights=weights)
         parts.append(need("dask", "dask", "a Dask bag").delayed(part, pure=False, traverse=False))
-    kept = list(need("dask", "dask", "a Dask bag").persist(*parts))
+    with workers.without_word_of_size():
+        kept = list(need("dask", "dask", "a Dask bag").persist(*parts))
     prepared = Prepared(kept, bounds, True)
     return Remote(prepared, examples.target, examples.weights, np.arange(len(x)), steps)
 
@@ -320,5 +337,6 @@ class _Read:
 def _predict(leaf: tuple[Leaf, np.ndarray], examples: Examples, which: np.ndarray) -> np.ndarray:
     """Readout of some series, (n, K), or with one for each step (n, T, K)."""
     network = leaf[0].network(leaf[1])
-    readout = network.predict(examples.x[which])
+    with share():
+        readout = network.predict(examples.x[which])
     return readout.reshape(len(which), -1, readout.shape[1]) if examples.steps else readout

@@ -10,9 +10,13 @@ import copy
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .. import validation
 from ..extras import need
 from ..owners import is_dask_list
-from ..validation import describe
+from . import workers
 from .threads import share
 
 
@@ -23,7 +27,10 @@ def collected(value: Any) -> Any:
     parts = need("dask", "dask", "a Dask bag").compute(*value.to_delayed())
     if hasattr(value, "divisions"):  # a frame
         return list(parts)
-    return [series for part in parts for series in part]
+    found = [series for part in parts for series in part]
+    if not all(np.ndim(series) for series in found):
+        raise TypeError("a bag must hold series, got one that holds numbers")
+    return found
 
 
 def forecast(
@@ -33,18 +40,26 @@ def forecast(
 
     Raises
     ------
-    TypeError
-        If what is beside the series is not in the same partitions.
+    NotFittedError, TypeError, ValueError
+        If the forecaster is not fitted or can't be sent, or what is beside the series is not in
+        the same partitions.
     """
     dask = need("dask", "dask", "a Dask bag")
+    check_is_fitted(model)
+    workers.sendable(model)
+    if options["steps"] is not None:
+        validation.positive_int("steps", options["steps"])
+    framed = hasattr(y, "divisions")
+    if framed and "static" in beside:
+        raise TypeError("static must be None where each partition of y is a series; use a bag")
     for name, value in beside.items():
         if type(value) is not type(y) or value.npartitions != y.npartitions:
             raise TypeError(
                 f"{name} must be in partitions as y is, a {type(y).__name__} of {y.npartitions}, "
-                f"got {describe(value)}"
+                f"got {validation.describe(value)}"
             )
     of_model = dask.delayed(copy.deepcopy(model), name=f"model-{uuid4().hex}", traverse=False)
-    framed, task = hasattr(y, "divisions"), dask.delayed(_say, pure=False)
+    task = dask.delayed(_say, pure=False)
     parts = [
         task(of_model, method, dict(zip(("y", *beside), part, strict=True)), options, framed)
         for part in zip(*(one.to_delayed() for one in (y, *beside.values())), strict=True)
@@ -60,5 +75,7 @@ def _say(
         series = {name: list(part) for name, part in series.items()}
         if not series["y"]:
             return []
+        if "static" in series:
+            series["static"] = np.stack(series["static"])
     with share():
         return getattr(model, method)(**series, **options)

@@ -81,7 +81,14 @@ def memory() -> float:
     if here is None:
         system = need("distributed.system", "dask", "a Dask array")
         return _rest(system.MEMORY_LIMIT, 0)
-    return float(sum(here.run(_free).values()))
+    here.wait_for_workers(1)
+    return float(sum(here.run(_free, on_error="ignore").values()))
+
+
+def without_word_of_size() -> Any:
+    """Send what is the caller's, and has to be sent, without Dask's warning of its size."""
+    word = "distributed.admin.large-graph-warning-threshold"
+    return need("dask", "dask", "Dask").config.set({word: "1 TB"})
 
 
 def _free(dask_worker: Any) -> float:

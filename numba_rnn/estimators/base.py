@@ -21,7 +21,7 @@ from ..linear import Linear
 from ..owners import is_dask
 from ..rnn import RNN
 from . import blocks, checks, missing, network_files
-from .checkpoint import Checkpoint, digest
+from .checkpoint import Checkpoint, checkpoint_path, digest
 from .checks import TargetForm
 from .examples import Data, Examples, exponent
 from .members import Trainings
@@ -184,7 +184,7 @@ class RNNEstimator(BaseEstimator):
     def _blocks(self, X: Any, gaps: bool, *, reset: bool) -> Any:
         """Return a Dask array as `Blocks`; with reset take down what it looks like."""
         blocks.room("workers").sendable(self)
-        batch = checks.settings(self.get_params(deep=False)).batch_size
+        batch = None if self.solver == "lbfgs" else self._batch_size()
         x = blocks.room("blocks").Blocks.of(X, batch=batch, gaps=gaps)
         table = X.ndim == 2
         if reset:
@@ -202,6 +202,9 @@ class RNNEstimator(BaseEstimator):
                 "features as input."
             )
         return x
+
+    def _batch_size(self) -> int | None:
+        return checks.settings(self.get_params(deep=False)).batch_size
 
     def _reading(self) -> Reading:
         """How the network reads series."""
@@ -343,6 +346,10 @@ class RNNEstimator(BaseEstimator):
         What is in memory is sent to Dask's workers where that is asked for.
         """
         settings = checks.settings(self.get_params(deep=False))
+        if self.checkpoint is not None:
+            checkpoint_path(self.checkpoint)
+        if sent:
+            blocks.room("workers").sendable(self)
         if self.early_stopping and self.validation_fraction is None and validation_data is None:
             raise ValueError(
                 "fit must be given validation_data with early_stopping and validation_fraction=None"
@@ -353,7 +360,7 @@ class RNNEstimator(BaseEstimator):
         if validation_data is not None:
             other = self._take_in_validation(validation_data)
         seed = self._seed()
-        checkpoint = self._open_checkpoint(x, target, weights, other, going_on)
+        checkpoint = self._open_checkpoint(x, target, weights, other, going_on, sent)
         if checkpoint is not None and checkpoint.found:
             seed = checkpoint.found[0]["seed"]
         rngs = [np.random.default_rng([*seed, k] if k else seed) for k in range(self.n_members)]
@@ -361,8 +368,9 @@ class RNNEstimator(BaseEstimator):
         data = self._examples(x, target, weights)
         held_back = None if other is None else self._examples(*other)
         if sent:
-            send = blocks.room("fitting").sent
-            data, held_back = send(data), None if held_back is None else send(held_back)
+            send, size = blocks.room("fitting").send, self._batch_size()
+            data = send(data, size)
+            held_back = None if held_back is None else send(held_back, size)
         networks = self._networks(self._objective())
         constant = self._loss_of_a_constant(networks[0], data)
         trainings = [
@@ -379,11 +387,6 @@ class RNNEstimator(BaseEstimator):
         target = self._scaled_target(target)
         if isinstance(x, Sequences):
             return Examples(reading.read(x), target, weights, steps, unit)
-        if steps and self.truncation is not None:
-            raise ValueError(
-                "truncation must be None where a Dask array has targets of steps, since a batch of "
-                f"its blocks is one step of the solver, got {self.truncation}"
-            )
         return blocks.room("fitting").examples(x, reading, target, weights, steps, unit)
 
     def _training(
@@ -491,6 +494,11 @@ class RNNEstimator(BaseEstimator):
         )
         rows, form = checks.target(y, x, labels=self._labels, gaps=gaps)
         weights = checks.sample_weight(sample_weight, len(x))
+        if form.steps and self.truncation is not None and not isinstance(x, Sequences):
+            raise ValueError(
+                "truncation must be None where a Dask array has targets of steps, since a batch of "
+                f"its blocks is one step of the solver, got {self.truncation}"
+            )
         counts = checks.with_target(rows, x, form)
         if weights is not None:
             if not weights[counts].any():
@@ -652,6 +660,7 @@ class RNNEstimator(BaseEstimator):
         weights: np.ndarray | None,
         other: Targets | None,
         going_on: bool,
+        sent: bool,
     ) -> Checkpoint | None:
         if self.checkpoint is None:
             return None
@@ -664,6 +673,8 @@ class RNNEstimator(BaseEstimator):
             data.append(weights)
         if other is not None:
             data += [*other[0].content(), other[1]]
+        if sent:  # whose batches are others
+            data.append(np.frombuffer(b"sent", np.uint8))
         parameters = {"estimator": type(self).__name__, **network_files.plain_params(self)}
         for name in self._on_no_epoch():
             del parameters[name]

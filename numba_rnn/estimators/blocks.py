@@ -36,7 +36,7 @@ def over_partitions(method: Method) -> Method:
         if not is_dask_list(given.get("y")):
             return method(self, steps, X, **given)
         given = {name: one for name, one in ({"X": X} | given).items() if one is not None}
-        beside = {name: given.pop(name) for name in ("X", "X_past") if name in given}
+        beside = {k: given.pop(k) for k in ("X", "X_past", "static") if k in given}
         options = {"steps": steps} | {k: one for k, one in given.items() if k != "y"}
         return room("panels").forecast(self, method.__name__, given["y"], beside, options)
 

@@ -14,6 +14,7 @@ import math
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,23 @@ def digest(*arrays: np.ndarray) -> str:
         sha.update(f"{array.dtype.str} {array.shape};".encode())
         sha.update(np.ascontiguousarray(array).data if array.size else b"")
     return sha.hexdigest()
+
+
+def checkpoint_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path at which there is a file, or may be one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none, that of a folder, or lies in none.
+    """
+    found = validation.path("checkpoint", path)
+    if found.exists() and not found.is_file():
+        kind = "folder" if found.is_dir() else "pipe or device"
+        raise ValueError(f"checkpoint must be a file, got the {kind} {str(found)!r}")
+    if not found.parent.is_dir():
+        raise ValueError(f"checkpoint must lie in a folder that is there, got {str(found)!r}")
+    return found
 
 
 class Checkpoint:
@@ -70,14 +88,7 @@ class Checkpoint:
         defaults: Mapping[str, Any],
         data: str,
     ) -> None:
-        self.path = validation.path("checkpoint", path)
-        if self.path.exists() and not self.path.is_file():
-            kind = "folder" if self.path.is_dir() else "pipe or device"
-            raise ValueError(f"checkpoint must be a file, got the {kind} {str(self.path)!r}")
-        if not self.path.parent.is_dir():
-            raise ValueError(
-                f"checkpoint must lie in a folder that is there, got {str(self.path)!r}"
-            )
+        self.path = checkpoint_path(path)
         self.identity = {"parameters": parameters, "data": data}
         self._defaults = defaults
         self._lock: locks.Lock | None = None

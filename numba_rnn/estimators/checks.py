@@ -289,6 +289,11 @@ def turned(shape: tuple[int, ...]) -> str:
 SERIES_LOOKED_AT = 200
 
 
+def may_be_turned(steps: int, features: int) -> bool:
+    """Whether there are so many features, and so few steps, that they may stand for one another."""
+    return features >= 8 and features > 3 * steps
+
+
 def looks_turned(array: np.ndarray) -> bool:
     """Whether an array (N, T, F) looks like (N, channels, time).
 
@@ -298,7 +303,7 @@ def looks_turned(array: np.ndarray) -> bool:
     was embedded in neither.
     """
     _, steps, features = array.shape
-    if features < 8 or features <= 3 * steps:
+    if not may_be_turned(steps, features):
         return False
     if steps == 1:
         return True

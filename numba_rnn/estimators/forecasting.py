@@ -594,6 +594,7 @@ class RNNForecaster(BaseForecaster):
         horizon = validation.positive_int("horizon", self.horizon)
         if season is not None:
             season = validation.positive_int("season", season)
+        y, X, X_past = (blocks.panel(value) for value in (y, X, X_past))
         given = series.panel(y, X, X_past, static, gaps=component.gaps(self))
         plan, _ = self._planned(given, folds)
         unit, K = plan.season if season is None else season, given.targets
