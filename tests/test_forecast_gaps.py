@@ -73,9 +73,9 @@ def seen(monkeypatch):
     """What RNNRegressor begins with: windows as an array (N, w, F), and targets."""
     calls = []
 
-    def begin(self, x, y, original=RNNRegressor._begin, validation_data=None):
+    def begin(self, x, y, original=RNNRegressor._begin, validation_data=None, **options):
         calls.append((x.rows[x.starts[:, None] + np.arange(x.lengths[0])], y, x))
-        return original(self, x, y, validation_data=validation_data)
+        return original(self, x, y, validation_data=validation_data, **options)
 
     monkeypatch.setattr(RNNRegressor, "_begin", begin)
     return calls

@@ -92,11 +92,11 @@ def seen(monkeypatch):
     """What RNNRegressor begins with: inputs, targets, and both to validate on."""
     calls = []
 
-    def begin(self, X, y, original=RNNRegressor._begin, validation_data=None):
+    def begin(self, X, y, original=RNNRegressor._begin, validation_data=None, **options):
         calls.append(
             (*table(X, y), *(table(*validation_data) if validation_data else (None, None)))
         )
-        return original(self, X, y, validation_data=validation_data)
+        return original(self, X, y, validation_data=validation_data, **options)
 
     monkeypatch.setattr(RNNRegressor, "_begin", begin)
     return calls

@@ -284,7 +284,8 @@ class RNNEstimator(BaseEstimator):
         X : array_like or list of array_like
             Series, in one of the forms above.
         y : array_like or list of array_like
-            Targets, in one of the forms above.
+            Targets, in one of the forms above. They, sample_weight and validation_data may be
+            Dask's too.
         sample_weight : array_like, shape (n_samples,), optional
             What each series counts in the loss, and in what `standardize` measures: finite, not
             negative, and not all 0. One of weight 0 is as if it were not there. In a batch that is
@@ -310,6 +311,8 @@ class RNNEstimator(BaseEstimator):
             If another training writes the same checkpoint.
         FloatingPointError
             If the loss became infinite or NaN. The estimator keeps the best weights that it had.
+        Exception
+            Whatever a loss of your own raises, on Dask's workers too.
 
         Warns
         -----
@@ -384,9 +387,9 @@ class RNNEstimator(BaseEstimator):
     def _examples(self, x: Sequences, target: np.ndarray, weights: np.ndarray | None) -> Data:
         """Return series and targets as the network meets them."""
         reading, steps, unit = self._reading(), self._form.steps, exponent(weights)
-        target = self._scaled_target(target)
         if isinstance(x, Sequences):
-            return Examples(reading.read(x), target, weights, steps, unit)
+            return Examples(reading.read(x), self._scaled_target(target), weights, steps, unit)
+        target = self._scaled_target(target)
         return blocks.room("fitting").examples(x, reading, target, weights, steps, unit)
 
     def _training(

@@ -282,7 +282,8 @@ class RNNForecaster(BaseForecaster):
             (n, K) or a frame is K series that are forecast together: the network reads all of them
             and forecasts all. A list may be a bag of Dask's, or a series or frame of its dataframes
             of which each partition is a series: all is brought here, and Dask's workers train the
-            network on the windows, with the same bits for any of them.
+            network on the windows, with the same bits for any of them, but other batches than those
+            of a list in memory.
         X : array_like or frame, shape (n,) or (n, F), or a list of such, optional
             What is known beside y, row by row, and will be known of the future, like the time of
             the year or a price to be set. Where y and X both have an index of pandas, it must be
@@ -356,8 +357,8 @@ class RNNForecaster(BaseForecaster):
             Nothing is learnt from them; each is scaled by itself, and the linear path is that of
             all series together. One that is shorter than what is read is continued backwards by its
             first season, or its first value. Of a bag of Dask's the forecasts are a bag, not
-            computed yet; of a series or frame of its dataframes a list of Delayed objects. X and
-            X_past are then in the same partitions.
+            computed yet; of a series or frame of its dataframes a list of Delayed objects. X,
+            X_past and static, a row a series, are then in the same partitions.
         X_past, static : optional
             Of y, as in `fit`.
 
