@@ -133,11 +133,12 @@ NOTES = """A series' prediction has the same bits whatever else is predicted wit
 
     **Dask arrays** are fitted to where they are: series are read in 16 blocks, or a multiple of 16
     where they have more than 64 MB, and fewer of fewer series; a batch takes the same share of 16
-    blocks, whose gradients the workers sum in one order. So the model depends on the series and the parameters alone, not on
-    chunks, workers or whether one of these is lost, but it is not that of the same array in memory,
-    whose batches are others. Targets and sample_weight are brought to the caller, where weights
-    and optimiser are. A step of the solver takes a turn through all workers, so that batch_size
-    should be as large as the task allows. Targets of steps take no truncation then.
+    blocks, whose gradients the workers sum in one order. So the model depends on the series and the
+    parameters alone, not on chunks, workers or whether one of these is lost, but it is not that of
+    the same array in memory, whose batches are others. Targets and sample_weight are brought to the
+    caller, where weights and optimiser are. A step of the solver takes a turn through all workers,
+    so that batch_size should be as large as the task allows. Targets of steps take no truncation
+    then.
 
     The defaults were chosen with `RNNClassifier`, on halves of the training parts of GunPoint,
     ItalyPowerDemand and JapaneseVowels, and on BasicMotions, ArrowHead, OSULeaf and
