@@ -35,12 +35,13 @@ def gpu():
     return python("from numba import cuda; print(cuda.is_available())").strip() == "True"
 
 
-def run(name, **variables):
+def run(name, *options, **variables):
     """Run a file of tests in a process of its own."""
     variables = environment(**variables)
     variables["PYTHONPATH"] += os.pathsep + str(TESTS / "cuda")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", TESTS / "cuda" / name],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options,
+         TESTS / "cuda" / name],
         env=variables, capture_output=True, text=True, timeout=1200,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout[-8000:]}\n{done.stderr[-2000:]}"
@@ -52,8 +53,10 @@ def finished(request):
     """Return a function that waits for a file, of those that were asked for; the longest first."""
     tests = ("in_the_simulator", "compiled_without_a_gpu", "run_as_compiled")
     wanted = chosen(request, *(f"test_{name}" for name in tests))
+    seed = getattr(request.config.option, "randomly_seed", None)  # the order that these tests have
+    options = [] if seed is None else [f"--randomly-seed={seed}"]
     calls = {
-        name: partial(run, name, NUMBA_ENABLE_CUDASIM=1 if name in SIMULATED else None)
+        name: partial(run, name, *options, NUMBA_ENABLE_CUDASIM=1 if name in SIMULATED else None)
         for name in INTERPRETED + COMPILED + SIMULATED
         if name in wanted
     }
