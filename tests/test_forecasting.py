@@ -450,7 +450,7 @@ TIMES = [k for k in INDICES if isinstance(INDICES[k], (pd.DatetimeIndex, pd.Time
 @pytest.mark.parametrize("kind", TIMES)
 def test_an_index_without_freq_is_continued_where_it_is_regular(kind):
     index, y = INDICES[kind], walk(64)
-    bare = index.copy()
+    bare = index.copy(deep=True)  # or else old versions share the freq
     bare.freq = None
     forecast = small().fit(pd.Series(y[:60], bare[:60])).predict(4)
     pd.testing.assert_index_equal(forecast.index, index[60:], exact=True)
